@@ -1,0 +1,45 @@
+"""zkit: hooks, projectors, steering and honest measurement for small language models.
+
+Names resolve on first use, so ``import zkit`` is quick and a program loads only the modules that it uses.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zkit import claims, generation, organism, positions, projectors, stats, steering
+    from zkit.edits import Edit, edit
+    from zkit.errors import ZkitError
+    from zkit.models import Model, load
+    from zkit.projectors import Subspace
+    from zkit.recording import mean_state, record, token_states
+    from zkit.steering import steer
+
+_HOMES = {
+    "load": "models",
+    "Model": "models",
+    "record": "recording",
+    "mean_state": "recording",
+    "token_states": "recording",
+    "Edit": "edits",
+    "edit": "edits",
+    "Subspace": "projectors",
+    "steer": "steering",
+    "ZkitError": "errors",
+}
+_MODULES = ("claims", "generation", "organism", "positions", "projectors", "stats", "steering")
+
+__all__ = [*_HOMES, *_MODULES]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"zkit.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"zkit.{name}")
+    raise AttributeError(f"module 'zkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,153 @@
+"""The one primitive: edit the states of a model at named sites while it runs.
+
+Steering, gates, projections and patches are functions that return Edits; :func:`edit` is the only place where a hook
+that changes anything is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zkit.errors import ZkitError
+from zkit.positions import Positions, Tracker, parse
+from zkit.projectors import Subspace
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+ALL = parse("all")
+Change = Callable[[Float[Tensor, "rows seq width"]], Float[Tensor, "rows seq width"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """Replace the states at one site by ``fn(states)``, at the chosen positions of the chosen rows.
+
+    site: one of ``zkit.models.SITES``. layer: counted from 0.
+    fn: states [rows, seq, width] -> the same shape; it sees every position, only the chosen ones are kept.
+    rows: a slice of the batch, or None for all of it.
+    """
+
+    site: str
+    layer: int
+    fn: Change
+    positions: Positions = ALL
+    rows: slice | None = None
+
+
+def add(
+    site: str, layer: int, delta: Float[Tensor, "*rows width"], positions: Positions = ALL, rows: slice | None = None
+) -> Edit:
+    """h <- h + delta. ``delta`` is one vector [width], or one per row [rows, width]. ZkitError if not finite."""
+    _check_finite(delta, f"the vector added at {site} {layer}")
+    return Edit(site, layer, lambda h: h + _per_row(delta, h), positions, rows)
+
+
+def patch(
+    site: str,
+    layer: int,
+    source: Float[Tensor, "*rows width"],
+    subspace: Subspace | None = None,
+    positions: Positions = ALL,
+    rows: slice | None = None,
+) -> Edit:
+    """h <- h + P (source - h): move the part of the states inside ``subspace`` (default: all of it) to the source.
+
+    ``source`` is one state [width], one per row [rows, width], or one per token [rows, seq, width]. In this form a
+    patch with the states' own values adds exactly zero. The difference is taken in float32 or better.
+    ZkitError if the source is not finite.
+    """
+    _check_finite(source, f"the source patched in at {site} {layer}")
+
+    def fn(h: Tensor) -> Tensor:
+        wide = h.to(torch.promote_types(h.dtype, torch.float32))
+        change = _per_row(source, wide) - wide
+        return wide + (change if subspace is None else subspace.project(change))
+
+    return Edit(site, layer, fn, positions, rows)
+
+
+@contextmanager
+def edit(model: Model, edits: Sequence[Edit]) -> Iterator[None]:
+    """Apply ``edits`` to every forward pass inside the ``with`` block; edits at the same site apply in list order.
+
+    Whatever happens inside, the model leaves the block as it was. Raises ZkitError for an unknown site or layer before
+    anything is registered, and, in a forward pass, for rows outside the batch or an ``fn`` that changes the shape.
+    """
+    groups: dict[tuple[str, int], list[Edit]] = {}
+    for item in edits:
+        model.site(item.site, item.layer)
+        groups.setdefault((item.site, item.layer), []).append(item)
+    tracker = Tracker()
+    with ExitStack() as stack:
+        if groups:
+            handle = model.decoder.register_forward_pre_hook(tracker, with_kwargs=True)
+            stack.callback(handle.remove)
+        for (site, layer), group in groups.items():
+            stack.callback(_register(model.site(site, layer), site, group, tracker).remove)
+        yield
+
+
+def _register(module: nn.Module, site: str, group: list[Edit], tracker: Tracker) -> Any:
+    if site == "down_proj_in":
+        return module.register_forward_pre_hook(lambda _, args: (_apply(args[0], group, tracker), *args[1:]))
+
+    def hook(_: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):  # attention returns its weights beside the states
+            return (_apply(output[0], group, tracker), *output[1:])
+        return _apply(output, group, tracker)
+
+    return module.register_forward_hook(hook)
+
+
+def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
+    out = h
+    for item in group:
+        chosen = tracker.select(item.positions)
+        if chosen is False:
+            continue
+        rows = item.rows
+        if rows is None and chosen is True:
+            out = _changed(item, out)
+            continue
+        if rows is not None and not 0 <= rows.start < rows.stop <= tracker.batch:
+            raise ZkitError(f"an edit speaks of rows {rows.start} to {rows.stop - 1}, the batch has {tracker.batch}")
+        part = out if rows is None else out[rows]
+        new = _changed(item, part)
+        if isinstance(chosen, Tensor):
+            where = (chosen if rows is None else chosen[rows]).unsqueeze(-1).to(part.device)
+            new = torch.where(where, new, part)
+        out = new if rows is None else torch.cat((out[: rows.start], new, out[rows.stop :]))
+    return out
+
+
+def _changed(item: Edit, part: Tensor) -> Tensor:
+    new = item.fn(part)
+    if new.shape != part.shape:
+        raise ZkitError(
+            f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
+            "its vectors must have the width of the site and one row per row of the batch"
+        )
+    return new.to(part.dtype)
+
+
+def _per_row(x: Tensor, h: Float[Tensor, "rows seq width"]) -> Tensor:
+    x = x.to(h.device, h.dtype)
+    if x.shape[-1] != h.shape[-1] or (x.dim() > 1 and x.shape[0] not in (1, h.shape[0])):
+        raise ZkitError(
+            f"a vector of shape {tuple(x.shape)} does not fit states of shape {tuple(h.shape)} (rows, tokens, width); "
+            "was it made from another model?"
+        )
+    return x.unsqueeze(1) if x.dim() == 2 else x
+
+
+def _check_finite(x: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise ZkitError(f"{what} is not finite; look for NaN or infinity in what it was made from")

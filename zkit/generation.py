@@ -1,0 +1,195 @@
+"""Generate greedily, many arms in one batch; score given continuations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from zkit.edits import Edit, edit
+from zkit.errors import ZkitError
+from zkit.positions import prompt_width
+from zkit.prompts import Prompt, check_prompts
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A generated answer; ``truncated`` means that it ran into the limit before its end-of-text token."""
+
+    text: str
+    n_tokens: int
+    truncated: bool
+
+
+@overload
+def complete(
+    model: Model,
+    prompts: Sequence[Prompt],
+    arms: None = None,
+    *,
+    max_new_tokens: int = ...,
+    chat: bool = ...,
+    batch_size: int = ...,
+    use_cache: bool = ...,
+) -> list[Completion]: ...
+@overload
+def complete(
+    model: Model,
+    prompts: Sequence[Prompt],
+    arms: Sequence[Sequence[Edit]],
+    *,
+    max_new_tokens: int = ...,
+    chat: bool = ...,
+    batch_size: int = ...,
+    use_cache: bool = ...,
+) -> list[list[Completion]]: ...
+def complete(
+    model: Model,
+    prompts: Sequence[Prompt],
+    arms: Sequence[Sequence[Edit]] | None = None,
+    *,
+    max_new_tokens: int = 96,
+    chat: bool = True,
+    batch_size: int = 64,
+    use_cache: bool = True,
+) -> list[Completion] | list[list[Completion]]:
+    """Greedy completions of the prompts; with ``arms``, a list of them for each arm.
+
+    An arm is a list of edits (the empty list: the model as it is) that apply to its rows of the batch only; up to
+    ``batch_size`` rows, arms times prompts, run together. Decoding is plain argmax: sampling settings and penalties
+    that a model ships are not used.
+
+    Raises ZkitError for an empty list of prompts or arms, edits that already name rows, max_new_tokens below 1, and
+    logits that are not finite.
+    """
+    if max_new_tokens < 1:
+        raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    if arms is None:
+        return _chunked(model, prompts, [[]], max_new_tokens, chat, batch_size, use_cache)[0]
+    if len(arms) == 0:
+        raise ZkitError("the list of arms is empty; give at least one ([] is the model as it is)")
+    if any(item.rows is not None for arm in arms for item in arm):
+        raise ZkitError("an edit of an arm names rows, but the arms lay out the batch; leave rows=None")
+    together = min(len(arms), batch_size)
+    return [
+        answers
+        for start in range(0, len(arms), together)
+        for answers in _chunked(
+            model, prompts, arms[start : start + together], max_new_tokens, chat, batch_size, use_cache
+        )
+    ]
+
+
+def _chunked(
+    model: Model,
+    prompts: Sequence[Prompt],
+    arms: Sequence[Sequence[Edit]],
+    max_new_tokens: int,
+    chat: bool,
+    batch_size: int,
+    use_cache: bool,
+) -> list[list[Completion]]:
+    """Run the arms side by side over as many prompts at a time as the batch holds."""
+    size = max(1, batch_size // len(arms))
+    config = _greedy(model, max_new_tokens, use_cache)
+    answers: list[list[Completion]] = [[] for _ in arms]
+    for start in range(0, len(check_prompts(prompts)), size):
+        batch = model.tokenize(prompts[start : start + size], chat)
+        n, width = batch["input_ids"].shape
+        edits = [
+            replace(item, rows=slice(i * n, (i + 1) * n) if len(arms) > 1 else None)
+            for i, arm in enumerate(arms)
+            for item in arm
+        ]
+        stacked = {name: x.repeat(len(arms), 1) for name, x in batch.items()}
+        with torch.no_grad(), edit(model, edits), prompt_width(model.decoder, width):
+            new = model.hf.generate(
+                **stacked,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([_RefuseNonFinite()]),
+            )[:, width:]
+        done = [_completion(model.tokenizer, row, config) for row in new]
+        for i, arm_answers in enumerate(answers):
+            arm_answers += done[i * n : (i + 1) * n]
+    return answers
+
+
+def log_probs(
+    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], *, chat: bool = True, batch_size: int = 32
+) -> list[Float[Tensor, n_tokens]]:
+    """Teacher-forced log-probabilities (nats) of each token of ``continuations[i]`` after ``prompts[i]``.
+
+    The continuation is tokenized by itself, without special tokens. Edits in force apply; the continuation counts as
+    generated. Raises ZkitError for lists of different lengths, an empty continuation, logits that are not finite.
+    """
+    if len(prompts) != len(continuations):
+        raise ZkitError(f"{len(prompts)} prompts but {len(continuations)} continuations; give one for each prompt")
+    scores: list[Tensor] = []
+    for start in range(0, len(check_prompts(prompts)), batch_size):
+        batch = model.tokenize(prompts[start : start + batch_size], chat)
+        texts = list(continuations[start : start + batch_size])
+        tail = model.tokenizer(
+            texts, padding=True, padding_side="right", return_tensors="pt", add_special_tokens=False
+        ).to(model.device)
+        lengths = tail["attention_mask"].sum(1)
+        if not bool((lengths > 0).all()):
+            raise ZkitError(f"continuation {start + int(lengths.argmin())} has no tokens; give every prompt some text")
+        width = batch["input_ids"].shape[1]
+        ids = torch.cat((batch["input_ids"], tail["input_ids"]), dim=1)
+        mask = torch.cat((batch["attention_mask"], tail["attention_mask"]), dim=1)
+        with torch.no_grad(), prompt_width(model.decoder, width):
+            keep_last = tail["input_ids"].shape[1] + 1  # the logits that predict the continuation, and the one after it
+            logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep_last).logits
+        logits = logits[:, :-1]
+        real = tail["attention_mask"].bool()
+        _check_logits(logits[real])
+        found = logits.float().log_softmax(-1).gather(-1, tail["input_ids"].unsqueeze(-1)).squeeze(-1)
+        scores += [row[keep].cpu() for row, keep in zip(found, real, strict=True)]
+    return scores
+
+
+class _RefuseNonFinite(LogitsProcessor):
+    def __call__(self, input_ids: Int[Tensor, "batch seq"], scores: Float[Tensor, "batch vocab"]) -> Tensor:
+        _check_logits(scores)
+        return scores
+
+
+def _check_logits(logits: Tensor) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        raise ZkitError(
+            "the model's logits are not finite; load it in float32 or bfloat16, and check the weights and the strength "
+            "of any edit in force"
+        )
+
+
+def _greedy(model: Model, max_new_tokens: int, use_cache: bool) -> GenerationConfig:
+    """Pure greedy decoding; every sampling field is set, else the model's own generation_config would fill it in."""
+    own: Any = model.hf.generation_config
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        use_cache=use_cache,
+        do_sample=False,
+        num_beams=1,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        repetition_penalty=1.0,
+        eos_token_id=own.eos_token_id if own.eos_token_id is not None else model.tokenizer.eos_token_id,
+        pad_token_id=model.tokenizer.pad_token_id,
+    )
+
+
+def _completion(tokenizer: Any, new: Int[Tensor, seq], config: GenerationConfig) -> Completion:
+    ends = config.eos_token_id
+    stop = {ends} if isinstance(ends, int) else set(ends or ())
+    ids = new.tolist()
+    length = next((i for i, token in enumerate(ids) if token in stop), len(ids))
+    return Completion(tokenizer.decode(ids[:length], skip_special_tokens=True), length, length == len(ids))

@@ -1,0 +1,157 @@
+"""Which tokens an edit or a recording touches.
+
+Positions count the real tokens of a row from 0, whatever the padding; the first one often carries the attention sink,
+so every selector leaves it out unless ``sink=True``. Every selector is an interval [low, high) that may depend on the
+length of the row's prompt, which is why it means the same with and without the KV cache and padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from zkit.errors import ZkitError
+
+_END = 1 << 40
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A selector of tokens; make one with :func:`parse`, :func:`last` or :func:`span`."""
+
+    kind: Literal["all", "prompt", "generated", "last", "span"]
+    start: int = 0
+    stop: int = 0
+    sink: bool = False
+
+    def bounds(self, prompt: Int[Tensor, batch]) -> tuple[Int[Tensor, batch] | int, Int[Tensor, batch] | int]:
+        """The interval [low, high) of positions, given each row's prompt length in tokens."""
+        low, high = {
+            "all": (0, _END),
+            "prompt": (0, prompt),
+            "generated": (prompt, _END),
+            "last": (prompt - self.stop, prompt),
+            "span": (self.start, self.stop),
+        }[self.kind]
+        if self.sink:
+            return low, high
+        return (low.clamp(min=1) if isinstance(low, Tensor) else max(low, 1)), high
+
+
+def last(k: int, sink: bool = False) -> Positions:
+    """The last ``k`` tokens of the prompt. Raises ZkitError unless k >= 1."""
+    if k < 1:
+        raise ZkitError(f"last({k}) selects no token; k must be at least 1")
+    return Positions("last", stop=k, sink=sink)
+
+
+def span(start: int, stop: int, sink: bool = False) -> Positions:
+    """Tokens ``start`` to ``stop - 1``, counted from 0 at the first real token of the row, prompt and answer alike.
+
+    Raises ZkitError for an empty or negative span, and for span(0, 1) without ``sink=True``.
+    """
+    if not (0 <= start < stop and (stop > 1 or sink)):
+        raise ZkitError(
+            f"span({start}, {stop}) selects no token; use 0 <= start < stop, and sink=True to touch the first token"
+        )
+    return Positions("span", start, stop, sink)
+
+
+def parse(positions: str | Positions, sink: bool = False) -> Positions:
+    """Turn ``"all"``, ``"prompt"``, ``"generated"``, ``"last"`` or a Positions into a Positions.
+
+    ``sink=True`` adds the first token to whatever the selector covers. Raises ZkitError for another word.
+    """
+    if isinstance(positions, Positions):
+        return replace(positions, sink=positions.sink or sink)
+    if positions == "last":
+        return last(1, sink)
+    if positions in ("all", "prompt", "generated"):
+        return Positions(positions, sink=sink)  # type: ignore[arg-type]
+    raise ZkitError(
+        f"unknown positions {positions!r}; use 'all', 'prompt', 'generated', 'last', "
+        "zkit.positions.last(k) or zkit.positions.span(start, stop)"
+    )
+
+
+class Tracker:
+    """A forward pre-hook on the decoder that follows where each token of the running forward pass stands.
+
+    Columns of a batch left of ``width`` are prompt, the others generated. Unless declared (see :func:`prompt_width`)
+    the width is that of the last forward pass that started without a cache.
+    """
+
+    def __init__(self) -> None:
+        self.declared: int | None = None
+        self._width = 0
+        self._past = 0
+        self._mask: Tensor | None = None
+        self._shape = (0, 0)
+        self._device = torch.device("cpu")
+        self._uncached = False
+        self._selected: dict[Positions, Bool[Tensor, "batch seq"]] = {}
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tokens = next(x for x in (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args) if isinstance(x, Tensor))
+        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
+            raise ZkitError(
+                "edits and recordings read the two-dimensional attention mask, and this forward pass has another kind "
+                "(a static or compiled cache makes one); use the default cache"
+            )
+        self._shape, self._device, self._mask = (tokens.shape[0], tokens.shape[1]), tokens.device, mask
+        cached = cache.get_seq_length() if cache is not None else 0
+        self._past = mask.shape[1] - self._shape[1] if mask is not None else cached
+        self._uncached = kwargs.get("use_cache") is False
+        if self.declared is not None:
+            self._width = self.declared
+        elif self._past == 0:
+            self._width = self._shape[1]
+        self._selected = {}
+
+    @property
+    def batch(self) -> int:
+        """Rows in the running forward pass."""
+        return self._shape[0]
+
+    def select(self, positions: Positions) -> Bool[Tensor, "batch seq"] | bool:
+        """The chosen tokens of the running forward pass; True or False where it is plainly all or none of them."""
+        if self._uncached and self.declared is None and positions.kind in ("prompt", "generated", "last"):
+            raise ZkitError(
+                f"positions {positions.kind!r} need to know where the prompt ends, and a forward pass with "
+                "use_cache=False does not say; use Model.generate, or wrap the call in zkit.positions.prompt_width"
+            )
+        if self._past >= self._width > 0 and positions.kind != "span":
+            return positions.kind in ("all", "generated")
+        if positions not in self._selected:
+            self._selected[positions] = self._compute(positions)
+        return self._selected[positions]
+
+    def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
+        batch, seq = self._shape
+        mask = self._mask
+        if mask is None:
+            mask = torch.ones(batch, self._past + seq, dtype=torch.long, device=self._device)
+        place = (mask.cumsum(1) - 1)[:, self._past :]
+        low, high = positions.bounds(mask[:, : self._width].sum(1, keepdim=True))
+        return (place >= low) & (place < high) & mask[:, self._past :].bool()
+
+
+@contextmanager
+def prompt_width(decoder: nn.Module, width: int) -> Iterator[None]:
+    """Declare to every edit on ``decoder`` that the first ``width`` columns of the batch are the prompt."""
+    trackers = [hook for hook in decoder._forward_pre_hooks.values() if isinstance(hook, Tracker)]
+    before = [tracker.declared for tracker in trackers]
+    for tracker in trackers:
+        tracker.declared = width
+    try:
+        yield
+    finally:
+        for tracker, declared in zip(trackers, before, strict=True):
+            tracker.declared = declared

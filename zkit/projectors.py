@@ -1,0 +1,69 @@
+"""Subspaces of the residual stream, kept as thin orthonormal bases: a projector is never a d x d matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """The span of the k orthonormal rows of ``basis`` [k, d]; P = basis^T basis, P_perp = I - P."""
+
+    basis: Float[Tensor, "k d"]
+
+    @property
+    def k(self) -> int:
+        return self.basis.shape[0]
+
+    @property
+    def d(self) -> int:
+        return self.basis.shape[1]
+
+    def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """P x, in the dtype and on the device of ``x``; costs 2 k d per vector."""
+        basis = self.basis.to(x.device, x.dtype)
+        return (x @ basis.T) @ basis
+
+    def reject(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """P_perp x = x - P x."""
+        return x - self.project(x)
+
+    def coordinates(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch k"]:
+        return x @ self.basis.to(x.device, x.dtype).T
+
+
+def spanned_by(vectors: Float[Tensor, "n d"], rtol: float | None = None) -> Subspace:
+    """The span of the rows, by SVD; directions below ``rtol`` of the largest singular value are dropped.
+
+    Default ``rtol``: max(n, d) times the machine epsilon. Raises ZkitError if nothing is left or a value is not finite.
+    """
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    if vectors.dim() != 2 or not bool(torch.isfinite(vectors).all()):
+        raise ZkitError(f"a subspace needs finite vectors of shape [n, d], got shape {tuple(vectors.shape)}")
+    _, sigma, right = torch.linalg.svd(vectors, full_matrices=False)
+    rtol = max(vectors.shape) * torch.finfo(vectors.dtype).eps if rtol is None else rtol
+    kept = right[(sigma > rtol * sigma.max()) & (sigma > 0)] if sigma.numel() else right
+    if kept.shape[0] == 0:
+        raise ZkitError("the vectors span nothing: they are all zero")
+    return Subspace(kept)
+
+
+def principal(states: Float[Tensor, "n d"], k: int) -> Subspace:
+    """The k leading principal directions of the centred rows. Raises ZkitError unless 1 <= k <= their rank."""
+    space = spanned_by(states - states.mean(0))
+    if not 1 <= k <= space.k:
+        raise ZkitError(f"k = {k} principal directions asked of {space.k}; choose 1 <= k <= {space.k}")
+    return Subspace(space.basis[:k])
+
+
+def random_subspace(k: int, d: int, generator: torch.Generator) -> Subspace:
+    """A uniformly random k-dimensional subspace of R^d (QR of a Gaussian). Raises ZkitError unless 1 <= k <= d."""
+    if not 1 <= k <= d:
+        raise ZkitError(f"no {k}-dimensional subspace of {d} dimensions; choose 1 <= k <= {d}")
+    return Subspace(torch.linalg.qr(torch.randn(d, k, generator=generator, dtype=torch.float64))[0].T.float())

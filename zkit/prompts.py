@@ -1,0 +1,19 @@
+"""What a prompt is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zkit.errors import ZkitError
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""One user message, or a conversation of ``{"role": ..., "content": ...}`` messages."""
+
+
+def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    """Return ``prompts`` if it is a non-empty list of prompts; ZkitError otherwise."""
+    if isinstance(prompts, str):
+        raise ZkitError(f"prompts must be a list, got the string {prompts[:40]!r}; write [{prompts[:20]!r}]")
+    if len(prompts) == 0:
+        raise ZkitError("the list of prompts is empty; give at least one prompt")
+    return prompts

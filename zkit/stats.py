@@ -1,0 +1,67 @@
+"""Intervals and tests, by scipy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from zkit.errors import ZkitError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the bounds of its confidence interval and the number of items behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}] (n = {self.n})"
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """A proportion with Wilson's score interval. Raises ZkitError unless 0 <= successes <= n and n >= 1."""
+    if n < 1 or not 0 <= successes <= n:
+        raise ZkitError(f"{successes} successes of {n} trials is not a proportion")
+    ci = stats.binomtest(int(successes), int(n)).proportion_ci(level, method="wilson")
+    return Interval(successes / n, float(ci.low), float(ci.high), int(n))
+
+
+def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
+    """The mean with a percentile bootstrap interval; of one value or of equal values the interval is a point.
+
+    Raises ZkitError if there are no values or one of them is not finite.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.size == 0 or not np.isfinite(x).all():
+        raise ZkitError(f"a mean needs finite values; got {x.size} of which {int(np.isfinite(x).sum())} are finite")
+    mean = float(x.mean())
+    if x.size == 1 or bool((x == x[0]).all()):
+        return Interval(mean, mean, mean, x.size)
+    ci = stats.bootstrap(
+        (x,), np.mean, confidence_level=level, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return Interval(mean, float(ci.low), float(ci.high), x.size)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided exact p that paired conditions succeed equally often, from the two discordant counts."""
+    n = only_first + only_second
+    return 1.0 if n == 0 else float(stats.binomtest(only_first, n).pvalue)
+
+
+def permutation_p(observed: float, null: Sequence[float]) -> float:
+    """One-sided p of ``observed`` against draws of its null: (1 + draws at least as large) / (1 + draws).
+
+    Raises ZkitError if there are no draws or a value is not finite.
+    """
+    draws = np.asarray(null, dtype=float)
+    if draws.size == 0 or not np.isfinite(draws).all() or not math.isfinite(observed):
+        raise ZkitError("a permutation p needs a finite statistic and at least one finite draw of its null")
+    return float((1 + (draws >= observed).sum()) / (1 + draws.size))

@@ -1,0 +1,66 @@
+"""Apply a steering vector: as edits, as a context, or folded into a copy of the model."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from torch import nn
+
+from zkit.edits import Edit, add, edit
+from zkit.errors import ZkitError
+from zkit.models import Model
+from zkit.positions import Positions, parse
+from zkit.steering.vectors import SteeringVector
+
+
+def edits(
+    model: Model, v: SteeringVector, alpha: float = 1.0, positions: str | Positions = "all", sink: bool = False
+) -> list[Edit]:
+    """h <- h + alpha v at the output of each layer of ``v``. alpha = 0 is no edit at all.
+
+    Raises ZkitError if alpha is not finite, or the vector's layers or width are not the model's.
+    """
+    if not math.isfinite(alpha):
+        raise ZkitError(f"alpha is {alpha}; it must be a finite number")
+    if v.width != model.d_model:
+        raise ZkitError(
+            f"the vector has width {v.width}, {model.id!r} has d_model {model.d_model}; "
+            f"it was made from {v.note.get('model', 'another model')}: make one from this model"
+        )
+    where = parse(positions, sink)
+    for layer in v.layers:
+        model.check_layer(layer)
+    return [] if alpha == 0 else [add("layer", layer, alpha * v.vectors[layer], where) for layer in v.layers]
+
+
+@contextmanager
+def steer(
+    model: Model, v: SteeringVector, alpha: float = 1.0, positions: str | Positions = "all", sink: bool = False
+) -> Iterator[None]:
+    """Steer everything the model does inside the block. Raises as :func:`edits` does."""
+    with edit(model, edits(model, v, alpha, positions, sink)):
+        yield
+
+
+def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
+    """A copy of the model with alpha v in the bias of ``down_proj``: steering at every token, the first included.
+
+    It equals ``steer(..., sink=True)`` up to rounding. The copy lives in memory only: these architectures have no such
+    bias in their configuration, so ``save_pretrained`` would lose it.
+    Raises ZkitError as :func:`edits` does, and for layers that normalise the output of their MLP (Gemma 2 and 3).
+    """
+    edits(model, v, alpha)
+    folded = replace(model, hf=copy.deepcopy(model.hf))
+    for layer in v.layers:
+        block = folded.layers[layer]
+        if hasattr(block, "post_feedforward_layernorm"):
+            raise ZkitError(f"{model.id!r} normalises the output of its MLPs, so a bias there is not an addition")
+        down = block.mlp.down_proj
+        shift = (alpha * v.vectors[layer]).to(down.weight)
+        bias = shift if down.bias is None else down.bias + shift
+        down.bias = nn.Parameter(bias.clone(), requires_grad=False)
+    return folded

@@ -1,0 +1,51 @@
+"""How strong an addition is: alpha says little between layers and models, the dose compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.models import Model
+from zkit.prompts import Prompt
+from zkit.recording import token_states
+from zkit.steering.vectors import SteeringVector
+
+NEUTRAL = (
+    "Explain what a mutex is.",
+    "How does bread rise?",
+    "Why are there tides?",
+    "What is photosynthesis?",
+)
+"""Questions without a style, for reference norms."""
+
+
+def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, n_layers]:
+    """The median norm of the states of all tokens but the first, at the output of each layer."""
+    states = torch.cat([tokens[1:] for tokens in token_states(model, prompts)])
+    return states.norm(dim=-1).median(dim=0).values
+
+
+def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, n_layers]) -> float:
+    """alpha |v| over the usual norm of a token at the layer: the size of the change as a share of the state.
+
+    ``v`` has one layer; ``reference`` is :func:`reference_norms`. Signed as alpha. Raises ZkitError for several layers.
+    """
+    return alpha * v.norm / _usual(v, reference)
+
+
+def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, n_layers]) -> float:
+    """The alpha that gives a dose. Raises ZkitError for several layers or a zero vector."""
+    if v.norm == 0:
+        raise ZkitError("no alpha gives a zero vector a dose")
+    return target * _usual(v, reference) / v.norm
+
+
+def _usual(v: SteeringVector, reference: Tensor) -> float:
+    layer = v.layers[0]
+    if layer >= len(reference):
+        raise ZkitError(f"the reference norms have {len(reference)} layers, the vector speaks of layer {layer}")
+    return float(reference[layer])

@@ -1,0 +1,71 @@
+"""Generate under many strengths and layers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.positions import Positions
+from zkit.prompts import Prompt
+from zkit.steering.apply import edits
+from zkit.steering.strength import alpha_for, dose, reference_norms
+from zkit.steering.vectors import SteeringVector
+
+
+def sweep(
+    model: Model,
+    v: SteeringVector,
+    alphas: Sequence[float] | None,
+    prompts: Sequence[Prompt],
+    *,
+    doses: Sequence[float] | None = None,
+    positions: str | Positions = "all",
+    sink: bool = False,
+    reference: Float[Tensor, n_layers] | None = None,
+    max_new_tokens: int = 96,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Answers to every prompt at every strength and layer of ``v``, one layer at a time; arms share batches.
+
+    Give ``alphas``, or ``alphas=None`` and ``doses``. Columns: layer, alpha, dose (alpha |v| over ``reference``, the
+    usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens).
+    Raises ZkitError for no strengths or both kinds, and as :func:`zkit.steering.edits` and generation do.
+    """
+    if (alphas is None) == (doses is None) or not len(alphas if alphas is not None else doses or ()):
+        raise ZkitError("give a list of alphas, or alphas=None and a list of doses; it must not be empty")
+    usual = reference_norms(model) if reference is None else reference
+    parts = [v.at(layer) for layer in v.layers]
+    arms = [
+        (part, alpha)
+        for part in parts
+        for alpha in (alphas if alphas is not None else [alpha_for(d, part, usual) for d in doses or ()])
+    ]
+    answers = complete(
+        model,
+        prompts,
+        [edits(model, part, alpha, positions, sink) for part, alpha in arms],
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "layer": part.layers[0],
+            "alpha": alpha,
+            "dose": dose(alpha, part, usual),
+            "prompt": i,
+            "text": answer.text,
+            "words": len(answer.text.split()),
+            "tokens": answer.n_tokens,
+            "truncated": answer.truncated,
+        }
+        for (part, alpha), arm in zip(arms, answers, strict=True)
+        for i, answer in enumerate(arm)
+    ]
+    return pd.DataFrame(rows)

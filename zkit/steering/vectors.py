@@ -1,0 +1,123 @@
+"""Steering vectors as a small algebra, and their file format."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zkit.errors import ZkitError
+
+_FORMAT = "zkit-steering-vector-1"
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringVector:
+    """One float32 vector [d_model] for each of some layers; steering adds each at the output of its layer.
+
+    ``a * v``, ``v / a``, ``-v``, ``v + w`` and ``v - w`` act layer by layer (a sum of vectors of different layers has
+    all of them). ``note`` says how the vector was made; it travels with the file.
+    Raises ZkitError if there is no layer, the widths differ, or a value is not finite.
+    """
+
+    vectors: Mapping[int, Float[Tensor, d_model]]
+    note: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.vectors or len({tuple(v.shape) for v in self.vectors.values()}) != 1:
+            raise ZkitError("a steering vector needs at least one layer and the same width at each")
+        for layer, v in self.vectors.items():
+            if v.dim() != 1 or not bool(torch.isfinite(v).all()):
+                raise ZkitError(f"the steering vector at layer {layer} must be one finite vector [d_model]")
+
+    @property
+    def layers(self) -> list[int]:
+        return sorted(self.vectors)
+
+    @property
+    def width(self) -> int:
+        return next(iter(self.vectors.values())).shape[0]
+
+    @property
+    def norms(self) -> dict[int, float]:
+        """The Euclidean norm at each layer."""
+        return {layer: float(self.vectors[layer].norm()) for layer in self.layers}
+
+    @property
+    def norm(self) -> float:
+        """The norm of a single-layer vector. Raises ZkitError if it has several layers."""
+        if len(self.vectors) != 1:
+            raise ZkitError(f"this vector has layers {self.layers}; take one with .at(layer), or use .norms")
+        return next(iter(self.norms.values()))
+
+    def at(self, *layers: int) -> SteeringVector:
+        """The part at some layers. Raises ZkitError for a layer it does not have."""
+        missing = [layer for layer in layers if layer not in self.vectors]
+        if missing or not layers:
+            raise ZkitError(f"this vector has layers {self.layers}, not {missing or 'none'}")
+        return SteeringVector({layer: self.vectors[layer] for layer in layers}, self.note)
+
+    def unit(self) -> SteeringVector:
+        """The same directions with norm 1 at each layer. Raises ZkitError for a zero vector."""
+        if any(norm == 0 for norm in self.norms.values()):
+            raise ZkitError("a zero vector has no direction; were the two prompts the same?")
+        return self._map(lambda v: v / v.norm())
+
+    def _map(self, fn: Callable[[Tensor], Tensor]) -> SteeringVector:
+        return SteeringVector({layer: fn(v) for layer, v in self.vectors.items()}, self.note)
+
+    def __mul__(self, factor: float) -> SteeringVector:
+        return self._map(lambda v: v * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: float) -> SteeringVector:
+        return self._map(lambda v: v / factor)
+
+    def __neg__(self) -> SteeringVector:
+        return self._map(torch.neg)
+
+    def __add__(self, other: SteeringVector) -> SteeringVector:
+        if self.width != other.width:
+            raise ZkitError(f"cannot add vectors of widths {self.width} and {other.width}: their models differ")
+        layers = sorted({*self.vectors, *other.vectors})
+        zero = torch.zeros(self.width)
+        total = {layer: self.vectors.get(layer, zero) + other.vectors.get(layer, zero) for layer in layers}
+        return SteeringVector(total, {"sum of": f"{json.dumps(dict(self.note))} and {json.dumps(dict(other.note))}"})
+
+    def __sub__(self, other: SteeringVector) -> SteeringVector:
+        return self + -other
+
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with the note as metadata; the file appears whole or not at all."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".part")
+        tensors = {f"layer.{layer}": self.vectors[layer].contiguous() for layer in self.layers}
+        try:
+            save_file(tensors, temporary, {"format": _FORMAT, "note": json.dumps(dict(self.note))})
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SteeringVector:
+        """Read what :meth:`save` wrote, exactly. Raises ZkitError for a missing or foreign file."""
+        if not Path(path).is_file():
+            raise ZkitError(f"there is no steering vector at {path}; make one with zkit.steering.actadd and .save")
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+        except SafetensorError as error:
+            raise ZkitError(f"{path} is not a safetensors file ({error})") from error
+        if meta.get("format") != _FORMAT:
+            raise ZkitError(f"{path} is not a steering vector of zkit: its metadata lack format = {_FORMAT}")
+        return cls({int(name.removeprefix("layer.")): v for name, v in tensors.items()}, json.loads(meta["note"]))
