@@ -1,4 +1,4 @@
-"""The ledger: what a rule may decide, what it must leave open, and that a verdict survives its way to a file."""
+"""The ledger: what a rule may decide, what it must leave open, and that a verdict survives a trip to disk."""
 
 import json
 import math

@@ -240,7 +240,9 @@ class Verdict:
 
 
 def judge(claim: Claim, stats: Mapping[str, Any], model: str) -> Verdict:
-    """Judge a claim on statistics measured on ``model``: {name: {"value", "n", "ci", "unit"}}, as in a results file.
+    """Judge a claim on the statistics of one run on ``model``.
+
+    ``stats`` is {name: {"value", "n", "ci", "unit"}}, as in a results file.
 
     Raises ZkitError for a statistic that is not such a record.
     """

@@ -1,0 +1,226 @@
+"""One look for every figure, legible on light and dark pages, with a caption and a description.
+
+Matplotlib figures become inline SVG whose ink is ``currentColor``: they take the colour of the text around
+them. Plotly is for figures that answer to the reader; each needs a static twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from zkit.errors import ZkitError
+
+# Each has a contrast of at least 3:1 on white and on the dark page.
+COLORS = {
+    "blue": "#2f7fc1",
+    "orange": "#c8641c",
+    "green": "#2a9468",
+    "purple": "#9a64cf",
+    "red": "#cf4560",
+    "grey": "#777d88",
+}
+# A colour no figure uses by chance; it is replaced by the colour of the surrounding text.
+INK = "#0a0b0c"
+_HANZI = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
+
+_LOOK: dict[str, Any] = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.prop_cycle": cycler(color=list(COLORS.values())),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "zkit",
+}
+
+_PLOTLY_BOOT = """(() => {
+  const draw = () => {
+    const box = document.getElementById("ID");
+    if (!window.Plotly || !box) return;
+    const spec = JSON.parse(box.nextElementSibling.textContent);
+    const ink = () => getComputedStyle(box).color;
+    const layout = {...spec.layout, paper_bgcolor: "#0000", plot_bgcolor: "#0000"};
+    layout.font = {...layout.font, color: ink()};
+    Plotly.newPlot(box, spec.data, layout, {responsive: true, displayModeBar: false});
+    box.parentElement.dataset.plotted = "";
+    new MutationObserver(() => Plotly.relayout(box, {"font.color": ink()}))
+      .observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme"]});
+  };
+  document.readyState === "loading" ? addEventListener("DOMContentLoaded", draw) : draw();
+})();"""
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Matplotlib's settings for the book, for as long as the block lasts."""
+    with mpl.rc_context(_LOOK):
+        yield
+
+
+def subplots(
+    rows: int = 1, cols: int = 1, *, width: float = 6.6, height: float = 3.4, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure in the book's look and its axes, as ``pyplot.subplots`` gives them; sizes in inches."""
+    with look():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, cols, **options)
+
+
+def band(
+    axes: Axes,
+    x: Sequence[float],
+    value: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    label: str = "",
+    color: str = COLORS["blue"],
+) -> None:
+    """A line with its interval shaded; every sequence has one entry per x."""
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, value, color=color, marker="o", label=label or None)
+
+
+def svg(figure: Figure, alt: str) -> str:
+    """The figure as inline SVG with ``alt`` as its name: the same bytes on every run.
+
+    Raises ZkitError for an empty ``alt`` and for hanzi, which no font of matplotlib's draws.
+    """
+    if not alt.strip():
+        raise ZkitError("a figure needs alt text that says what it shows; pass alt=...")
+    with look():
+        for text in figure.findobj(Text):
+            if isinstance(text, Text) and _HANZI.search(text.get_text()):
+                raise ZkitError(
+                    f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption"
+                )
+        # Laid out once and then left alone: a second layout pass moves things by a hair.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return _inline(stream.getvalue(), alt)
+
+
+def show(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None = None) -> None:
+    """Display a figure with its caption and description.
+
+    ``figure`` is a matplotlib figure, or a plotly one together with its static ``twin`` in matplotlib, which stands
+    in for it in print and without JavaScript. The book numbers figures in the order of the page, and
+    ``{ref}`fig-<key>``` refers to one. Raises ZkitError for an empty key, caption or alt, and for a plotly
+    figure without a twin.
+    """
+    from IPython.display import display
+
+    bundle = {
+        "text/html": to_html(figure, key=key, caption=caption, alt=alt, twin=twin),
+        "text/plain": caption,
+    }
+    display(bundle, raw=True)
+    # A figure that pyplot still holds would be shown a second time at the end of its cell.
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and isinstance(figure, Figure):
+        pyplot.close(figure)
+
+
+def to_html(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None = None) -> str:
+    """What ``show`` displays."""
+    if isinstance(figure, Figure):
+        return wrap(svg(figure, alt), key=key, caption=caption)
+    if twin is None:
+        raise ZkitError(
+            f"figure {key!r} is interactive; pass twin=<a matplotlib figure>, for print and for readers "
+            "without JavaScript"
+        )
+    return wrap(
+        plotly_html(figure, alt) + f'<div class="zk-twin">{svg(twin, alt)}</div>', key=key, caption=caption
+    )
+
+
+def wrap(body: str, *, key: str, caption: str, classes: str = "zk-figure") -> str:
+    """HTML figure around ``body``; the book's build writes "Figure 3." into the empty span."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
+        raise ZkitError(
+            f"figure key {key!r} must be lower-case letters, digits and hyphens: it becomes an id, fig-{key}"
+        )
+    if not caption.strip():
+        raise ZkitError(f"figure {key!r} needs a caption; pass caption=...")
+    return (
+        f'<figure class="{classes}" id="fig-{key}">{body}'
+        f'<figcaption><span class="zk-number"></span>{html.escape(caption)}</figcaption></figure>'
+    )
+
+
+def plotly_html(figure: Any, alt: str) -> str:
+    """A plotly figure as HTML that expects ``window.Plotly`` from the page and stays empty without it."""
+    spec = figure.to_json().replace("<", "\\u003c")
+    div = "plot-" + digest(spec)
+    return (
+        f'<div class="zk-plotly" id="{div}" role="img" aria-label="{html.escape(alt)}"></div>'
+        f'<script type="application/json">{spec}</script><script>{_PLOTLY_BOOT.replace("ID", div)}</script>'
+    )
+
+
+def digest(text: str) -> str:
+    """Short name for a content, so that ids are the same on every run."""
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _inline(text: str, alt: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = text.replace(INK, "currentColor")
+    text = re.sub(r' (d|x|y)="[^"]*"', _shorten, text)
+    text = re.sub(r">\s+<", "><", text)
+    # Two figures on a page must not share an id, and an id that nothing refers to is ballast.
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
+    names = {name for pair in used for name in pair if name}
+    prefix = "z" + digest(text)
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in names else "", text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()  # type: ignore[union-attr]
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(alt)}" '
+        f'style="width:100%;max-width:{float(width) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round">'
+    )
+    return opening + text[text.index(">") + 1 :].strip()
+
+
+def _shorten(attribute: re.Match[str]) -> str:
+    """Hundredths of a point are enough; the digits beyond differ between processors."""
+    return re.sub(
+        r"-?\d+\.\d+", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), attribute[0]
+    ).replace("\n", "")
