@@ -58,7 +58,7 @@ class Model:
 
     @cached_property
     def layers(self) -> Any:
-        """The decoder layers, a ModuleList. Raises ZkitError if they are not built of ``self_attn`` and ``mlp.down_proj``."""
+        """The decoder layers (a ModuleList). Raises ZkitError if they lack ``self_attn`` or ``mlp.down_proj``."""
         layers = getattr(self.decoder, "layers", None)
         names = ("self_attn", "mlp", "mlp.down_proj")
         if not layers or any(_find(layer, name) is None for layer in layers for name in names):

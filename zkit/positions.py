@@ -30,18 +30,17 @@ class Positions:
     stop: int = 0
     sink: bool = False
 
-    def bounds(self, prompt: Int[Tensor, batch]) -> tuple[Int[Tensor, batch] | int, Int[Tensor, batch] | int]:
+    def bounds(self, prompt: Int[Tensor, "*batch"]) -> tuple[Int[Tensor, "*batch"], Int[Tensor, "*batch"]]:
         """The interval [low, high) of positions, given each row's prompt length in tokens."""
+        zero, end = torch.zeros_like(prompt), torch.full_like(prompt, _END)
         low, high = {
-            "all": (0, _END),
-            "prompt": (0, prompt),
-            "generated": (prompt, _END),
+            "all": (zero, end),
+            "prompt": (zero, prompt),
+            "generated": (prompt, end),
             "last": (prompt - self.stop, prompt),
-            "span": (self.start, self.stop),
+            "span": (zero + self.start, zero + self.stop),
         }[self.kind]
-        if self.sink:
-            return low, high
-        return (low.clamp(min=1) if isinstance(low, Tensor) else max(low, 1)), high
+        return (low if self.sink else low.clamp(min=1)), high
 
 
 def last(k: int, sink: bool = False) -> Positions:
