@@ -1,0 +1,59 @@
+# `make book` and `make test` set up what they need in .venv; `make help` lists the rest.
+PYTHON      ?= python3
+PROFILE     ?= embedded
+MODEL       ?=
+# Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example
+# make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+VENV  := .venv
+RUN   := $(VENV)/bin/python
+READY := $(VENV)/.ready
+# The notebooks run on one thread each, as many at a time as there are cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help book test check bench clean setup lint
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book    set up, run every chapter, build the book in _build/html"
+	@echo "             PROFILE=smoke|embedded|qwen   sizes of the experiments (default embedded)"
+	@echo "             MODEL=<hub id or folder>      another model than the profile's"
+	@echo "             TORCH_INDEX=<url>             another build of torch, such as a CPU one"
+	@echo "make test    set up and run all tests"
+	@echo "make check   say which executed chapters are stale, and why"
+	@echo "make bench   measure speed as ratios side by side, into runs/bench.json"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove what was built and run; keeps .venv"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) .ci/preflight.py
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(RUN) -m pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' requirements.txt))
+	$(RUN) -m pip install --quiet -r requirements.txt
+	@touch $@
+
+book: $(READY)
+	$(RUN) -m zkit book --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')
+
+check: $(READY)
+	$(RUN) -m zkit check --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')
+
+test: $(READY)
+	$(RUN) -m pytest
+
+bench: $(READY)
+	$(RUN) -m tests.benchmarks
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf _build runs book/executed book/_assets/vendor build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
