@@ -1,0 +1,132 @@
+"""The command line: ``python -m zkit run | book | check``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from zkit.errors import ZkitError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0; 1 if a chapter failed or is stale; 2 for a mistake the user can mend; 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        return options.verb(options)
+    except ZkitError as error:
+        print(f"zkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zkit: interrupted; finished chapters are kept, the same command resumes", file=sys.stderr)
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute one notebook, unless nothing that it was made from changed."""
+    from zkit.pages import runner, sourcebook
+
+    clean = sourcebook.read(Path(options.notebook).expanduser())
+    given = sourcebook.typed(options.parameters, clean)
+    plan = sourcebook.plan(clean, options.profile, _absolute(options.model), given)
+    sourcebook.missing_needs(plan)
+    report = runner.run([plan], force=options.force)
+    if _failed(report):
+        return 1
+    if report.current:
+        print(f"{plan.name} is unchanged (--force executes it again)")
+    print(plan.executed)
+    return 0
+
+
+def book(options: argparse.Namespace) -> int:
+    """Execute the chapters that changed, stage the run, build the HTML."""
+    from zkit.pages import build, places, runner, staging
+
+    root = places.book_root(options.root)
+    plans = _plans(options, root)
+    report = runner.run(plans, force=options.force, workers=options.workers)
+    print(report)
+    if _failed(report):
+        return 1
+    staging.stage(plans, root)
+    if options.no_build:
+        return 0
+    built = build.build(root)
+    print(f"{'built' if built else 'unchanged:'} {build.html(root) / 'index.html'}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """List the chapters that `book` would execute or stage again, and why."""
+    from zkit.pages import places, runner, staging
+
+    root = places.book_root(options.root)
+    stale = 0
+    for plan in _plans(options, root):
+        why = runner.why_stale(plan) or ([] if staging.is_staged(plan, root) else ["it is not the copy in the book"])
+        stale += bool(why)
+        if why:
+            print(f"{plan.name}: {'; '.join(why)}")
+    if stale:
+        print(f"zkit: {stale} stale; `make book` brings the book up to date", file=sys.stderr)
+    else:
+        print("every chapter is current")
+    return 1 if stale else 0
+
+
+def _plans(options: argparse.Namespace, root: Path) -> list:
+    from zkit.pages import places, sourcebook
+
+    chapters = sourcebook.in_order([sourcebook.read(path) for path in places.chapters(root)])
+    return [sourcebook.plan(chapter, options.profile, _absolute(options.model)) for chapter in chapters]
+
+
+def _failed(report) -> bool:
+    for failure in report.failures:
+        print(f"\nzkit: {failure}", file=sys.stderr)
+    return bool(report.failures)
+
+
+def _absolute(model: str | None) -> str | None:
+    """A model folder given relative to the shell's folder."""
+    if model is None or not Path(model).expanduser().is_dir() or model == "embedded":
+        return model
+    return str(Path(model).expanduser().resolve())
+
+
+def _as_interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m zkit", description="Run chapters and build the book.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(function, summary: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(function.__name__, help=summary, description=summary)
+        added.set_defaults(verb=function)
+        added.add_argument("--profile", default="embedded", help="smoke, embedded (the book) or qwen")
+        added.add_argument("--model", help='"embedded", a Hugging Face id or a folder, instead of the profile\'s')
+        return added
+
+    one = verb(run, "Execute one notebook with parameters of your own.")
+    one.add_argument("notebook")
+    one.add_argument(
+        "-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; repeatable"
+    )
+    whole = verb(book, "Execute what changed, then build the book.")
+    whole.add_argument("--no-build", action="store_true", help="execute and stage only")
+    whole.add_argument("--workers", type=int, help="chapters executed at a time (default: one a core)")
+    for added in (one, whole):
+        added.add_argument("--force", action="store_true", help="execute even what has not changed")
+    for added in (whole, verb(check, "List stale chapters and why; status 1 if there are any.")):
+        added.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Build the HTML from staged chapters and prose; the last good build stands until a new one is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zkit.errors import ZkitError
+from zkit.pages import files
+
+_TOOLS = ("jupyter-book", "sphinx", "myst-nb", "plotly")
+_ENTRY = "from jupyter_book.cli.main import main; main()"
+
+
+def html(root: Path) -> Path:
+    return root / "_build" / "html"
+
+
+def build(root: Path) -> bool:
+    """Build ``_build/html``, warnings being errors; False if nothing changed since the last build.
+
+    Always all pages: a page cites figures of others, and Sphinx does not see that it must be built again with them.
+
+    Raises ZkitError if the build fails, warns or leaves out a page; its messages have then been printed.
+    """
+    _vendor(root)
+    print_ = fingerprint(root)
+    mark = root / "_build" / "fingerprint"
+    if mark.is_file() and mark.read_text() == print_ and not _missing(root, html(root)):
+        return False
+    with files.writing(root / "_build"):
+        shutil.rmtree(root / "_build" / "next", ignore_errors=True)
+        (root / "_build" / "next").mkdir(parents=True)
+    _sphinx(root)
+    fresh = root / "_build" / "next" / "_build" / "html"
+    missing = _missing(root, fresh)
+    if missing:
+        raise ZkitError(f"the build made no {', '.join(missing)}; see the messages above")
+    mark.unlink(missing_ok=True)
+    shutil.rmtree(root / "_build" / "last", ignore_errors=True)
+    if html(root).exists():
+        os.replace(html(root), root / "_build" / "last")
+    os.replace(fresh, html(root))
+    for leftover in ("last", "next"):
+        shutil.rmtree(root / "_build" / leftover, ignore_errors=True)
+    files.write(mark, print_)
+    return True
+
+
+def fingerprint(root: Path) -> str:
+    """Hash of everything that a build reads: configuration, pages, assets, extension, staged chapters, tools."""
+    digest = hashlib.sha256()
+    try:
+        tools = [f"{tool} {importlib.metadata.version(tool)}\n" for tool in _TOOLS]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ZkitError(f"{error.name} is not installed; pip install -r requirements.txt brings it") from error
+    digest.update("".join(tools).encode())
+    for file in _sources(root):
+        digest.update(f"{file.relative_to(root)}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _sources(root: Path) -> list[Path]:
+    tree = [file for file in (root / "book").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return sorted([*tree, *root.glob("*.md"), root / "_config.yml", root / "_toc.yml"])
+
+
+def _vendor(root: Path) -> None:
+    """Let the book copy the scripts it serves from installed packages."""
+    script = root / "book" / "_ext" / "vendor.py"
+    if script.is_file():
+        done = subprocess.run([sys.executable, str(script)], cwd=root, capture_output=True, text=True)
+        if done.returncode:
+            raise ZkitError(f"{script} failed:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def _sphinx(root: Path) -> None:
+    command = [sys.executable, "-c", _ENTRY, "build", str(root), "--path-output", str(root / "_build" / "next")]
+    process = subprocess.Popen(
+        [*command, "--all", "-n", "-W", "--keep-going", "-q"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    full = False
+    try:
+        for line in process.stdout:
+            full = full or "No space left on device" in line
+            sys.stderr.write(line)
+        status = process.wait()
+    except BaseException:
+        process.kill()
+        raise
+    if full:
+        raise ZkitError("no room on the disk for the book; free some space and give the same command again")
+    if status:
+        raise ZkitError("the book was not built: see the messages above; the last good build still stands")
+
+
+def _missing(root: Path, built: Path) -> list[str]:
+    """Pages of the table of contents that were not built. jupyter-book 2 builds none and calls that a success."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [f"{Path(file).with_suffix('') if file.endswith(('.md', '.ipynb')) else file}.html" for file in _files(toc)]
+    return [page for page in ["index.html", *pages] if not (built / page).is_file()]
+
+
+def _files(entry: Any) -> Iterator[str]:
+    if isinstance(entry, dict):
+        for key, value in entry.items():
+            if key in ("file", "root"):
+                yield str(value)
+            else:
+                yield from _files(value)
+    elif isinstance(entry, list):
+        for item in entry:
+            yield from _files(item)

@@ -1,0 +1,197 @@
+"""A chapter's parameters: the book's one vocabulary, what a notebook declares, and the check of what it is given.
+
+A notebook declares its parameters in one cell tagged ``parameters``, one annotated literal a line::
+
+    alpha: float = 2.0  # steering strength
+
+The cell is read with :mod:`ast`, so the runner (which has the file) and the chapter (which has the executed source)
+read it in the same way. papermill's own reader is a regular expression that drops lines without saying so.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from zkit.errors import ZkitError
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+VOCABULARY: dict[str, tuple[Any, str]] = {
+    "model": (Annotated[str, Field(min_length=1)], '"embedded", a Hugging Face id or the path of a model folder'),
+    "dtype": (Literal["auto", "float32", "bfloat16", "float16"], 'number format of the weights ("auto": the model\'s)'),
+    "device": (
+        Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")],
+        'where the model runs: "auto", "cpu", "cuda", "cuda:1", "mps"',
+    ),
+    "profile": (Literal["smoke", "embedded", "qwen"], "set of parameters that the runner chose"),
+    "seed": (Annotated[int, Field(ge=0, lt=2**32)], "seed of every random draw"),
+    "layer": (Annotated[int, Field(ge=-1)], "decoder layer, counted from 0; -1 applies the chapter's rule"),
+    "alpha": (Finite, "factor on the steering vector; 0 leaves the model as it is"),
+    "k": (Count, "number of directions in the subspace"),
+    "doses": (
+        Annotated[list[Finite], Field(min_length=1)],
+        "steering strengths, as fractions of the median norm of a hidden state",
+    ),
+    "n_problems": (Count, "number of test problems of each kind"),
+    "n_prompts": (Count, "number of prompts"),
+    "max_new_tokens": (Count, "longest answer, in tokens"),
+    "out": (str, 'absolute path of the folder for results; "" takes the default'),
+}
+"""Parameter name -> (type with its range, meaning). A name means the same in every chapter."""
+
+_SIMPLE: dict[str, Any] = {
+    "int": int,
+    "float": Finite,
+    "bool": bool,
+    "str": str,
+    "list[int]": list[int],
+    "list[float]": list[Finite],
+    "list[str]": list[str],
+}
+"""Types of parameters that a reader's own notebook declares and the vocabulary does not know."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter: ``annotation`` as written ("" if none), ``default`` its literal value."""
+
+    name: str
+    annotation: str
+    default: Any
+
+    @property
+    def type(self) -> Any:
+        if self.name in VOCABULARY:
+            return VOCABULARY[self.name][0]
+        return _SIMPLE.get(self.annotation, Any)
+
+    @property
+    def meaning(self) -> str:
+        return VOCABULARY[self.name][1] if self.name in VOCABULARY else self.annotation or "any value"
+
+
+def declared(source: str, chapter: str) -> dict[str, Parameter]:
+    """Parameters of a parameters cell, in order.
+
+    Raises ZkitError, naming the line, for anything but assignments of literals and for an annotation that disagrees
+    with the vocabulary.
+    """
+    found: dict[str, Parameter] = {}
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise ZkitError(f"{chapter}: the parameters cell is not Python: line {error.lineno}: {error.msg}") from error
+    for statement in body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a docstring
+        name, annotation, value = _assignment(statement)
+        if name is None or value is None:
+            raise ZkitError(
+                f"{chapter}: line {statement.lineno} of the parameters cell is not of the form `name: type = value`: "
+                f"{ast.unparse(statement)}"
+            )
+        try:
+            default = ast.literal_eval(value)
+        except ValueError as error:
+            raise ZkitError(
+                f"{chapter}: the default of parameter {name!r} must be a literal (a number, a string, a list), "
+                f"not `{ast.unparse(value)}`; compute it in a later cell"
+            ) from error
+        found[name] = Parameter(name, annotation, default)
+        _agrees(found[name], chapter)
+    return found
+
+
+def inspect(cells: Iterable[Mapping[str, Any]], chapter: str) -> dict[str, Parameter]:
+    """Parameters that a notebook declares: those of its first cell tagged ``parameters``; none without one."""
+    for cell in cells:
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            return declared(text(cell["source"]), chapter)
+    return {}
+
+
+def validate(known: Mapping[str, Parameter], given: Mapping[str, Any], chapter: str) -> dict[str, Any]:
+    """All parameters of a chapter: its defaults, replaced by ``given``; each checked for name, type and range.
+
+    Raises ZkitError for a name that the chapter does not have (the message lists those it has and the closest one)
+    and for a value of the wrong type, out of range or not finite.
+    """
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            have = ", ".join(known) or "none: no cell of it is tagged `parameters`"
+            raise ZkitError(f"{chapter} has no parameter {name!r}{hint} (its parameters: {have})")
+    values = {name: parameter.default for name, parameter in known.items()} | dict(given)
+    return {name: _checked(known[name], value, chapter) for name, value in values.items()}
+
+
+def parse(assignment: str, known: Mapping[str, Parameter]) -> tuple[str, Any]:
+    """``"name=value"`` as typed in a shell -> (name, value), the value read as YAML unless the parameter is a string.
+
+    Types and names are left to :func:`validate`. Raises ZkitError if there is no ``=`` or the YAML is broken.
+    """
+    name, equals, typed = assignment.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        raise ZkitError(f"-p {assignment!r}: write -p name=value")
+    if name in known and known[name].annotation == "str":
+        return name, typed
+    try:
+        value = yaml.safe_load(typed)
+    except yaml.YAMLError as error:
+        raise ZkitError(f"-p {assignment}: the value is neither a number, a list nor plain text") from error
+    if isinstance(value, str):  # YAML 1.1 takes 3e-4, inf and nan for text
+        try:
+            return name, float(value)
+        except ValueError:
+            pass
+    return name, value
+
+
+def text(source: str | list[str]) -> str:
+    """A cell's source; the notebook format allows a list of lines."""
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _assignment(statement: ast.stmt) -> tuple[str | None, str, ast.expr | None]:
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return statement.target.id, ast.unparse(statement.annotation).strip("'\""), statement.value
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Name):
+            return target.id, "", statement.value
+    return None, "", None
+
+
+def _agrees(parameter: Parameter, chapter: str) -> None:
+    """The annotation is for the reader of the notebook; it must not contradict the vocabulary."""
+    if parameter.name not in VOCABULARY:
+        return
+    schema = TypeAdapter(parameter.type).json_schema()
+    expected = {"string": "str", "integer": "int", "number": "float", "array": "list"}[schema["type"]]
+    if parameter.annotation.split("[")[0] != expected:
+        raise ZkitError(
+            f"{chapter}: annotate {parameter.name!r} as {expected}, not {parameter.annotation or 'nothing'!r} "
+            "(zkit/pages/parameters.py says what each name means)"
+        )
+
+
+def _checked(parameter: Parameter, value: Any, chapter: str) -> Any:
+    try:
+        return TypeAdapter(parameter.type).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{index}]" for index in first["loc"])
+        reason = first["msg"].replace("Input", f"{parameter.name}{place}", 1)
+        raise ZkitError(
+            f"{chapter}: parameter {parameter.name} = {value!r} is refused: {reason} ({parameter.meaning})"
+        ) from error

@@ -1,0 +1,83 @@
+"""Where things are: the book's root, run folders, results. Nothing here depends on the working directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zkit.errors import ZkitError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def is_root(folder: Path) -> bool:
+    """A book's root holds ``notebooks/`` and a table of contents."""
+    return (folder / "notebooks").is_dir() and (folder / "_toc.yml").is_file()
+
+
+def root_of(notebook: Path) -> Path | None:
+    """The root of the book that a notebook belongs to, or None for a notebook of its own."""
+    return next((folder for folder in notebook.resolve().parents if is_root(folder)), None)
+
+
+def book_root(given: str | Path | None = None) -> Path:
+    """The book to build: ``given``, else the checkout that this package is part of.
+
+    Raises ZkitError if that is no book.
+    """
+    folder = PACKAGE.parent if given is None else Path(given).expanduser().resolve()
+    if is_root(folder):
+        return folder
+    what = "zkit is installed without its book" if given is None else f"{folder} holds no book"
+    raise ZkitError(f"{what}; give the folder that holds notebooks/ and _toc.yml with --root")
+
+
+def chapters(root: Path) -> list[Path]:
+    """The clean chapters, in order of their numbers."""
+    return sorted(path for path in (root / "notebooks").glob("*.ipynb"))
+
+
+def run_folder(notebook: Path, profile: str, model: str) -> Path:
+    """``runs/<profile>-<model>`` in the book's root, or beside a notebook that belongs to no book."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/").rsplit("/", 1)[-1]) or "model"
+    return (root_of(notebook) or notebook.resolve().parent) / "runs" / f"{profile}-{slug}"
+
+
+def local_folder() -> Path:
+    """Where a chapter leaves its results when no ``out`` is given (Jupyter, plain papermill).
+
+    ``runs/local`` of the checkout; for an installed zkit ``zkit/runs/local`` in the user's data folder
+    (``$XDG_DATA_HOME``, by default ``~/.local/share``).
+    """
+    if is_root(PACKAGE.parent):
+        return PACKAGE.parent / "runs" / "local"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "zkit" / "runs" / "local"
+
+
+def out_folder(out: str) -> Path:
+    """The folder that parameter ``out`` means. Raises ZkitError for a relative path: relative to what, varies."""
+    if not out:
+        return local_folder()
+    folder = Path(out).expanduser()
+    if not folder.is_absolute():
+        raise ZkitError(f'out = {out!r} must be an absolute path (or "" for {local_folder()})')
+    return folder
+
+
+def results_file(out: Path, chapter: str) -> Path:
+    return out / "results" / f"{chapter}.json"
+
+
+def command(chapter: str, parameters: Mapping[str, Any], out: Path) -> str:
+    """The command that makes the results of ``chapter`` in ``out``."""
+    words = [f"python -m zkit run notebooks/{chapter}.ipynb"]
+    profile, model = parameters.get("profile", "embedded"), parameters.get("model", "embedded")
+    words += [f"--profile {profile}"] * (profile != "embedded")
+    words += [f"--model {model}"] * (model != "embedded")
+    if out != run_folder(PACKAGE.parent / "notebooks" / chapter, profile, model):
+        words.append(f"-p out={out}")
+    return " ".join(words)

@@ -1,0 +1,176 @@
+"""What a chapter's outputs were made from, so that a chapter that looks fresh is fresh.
+
+A stamp covers the clean cells, the parameters, the weights, the results of other chapters that were read, and the
+source of the zkit modules that the chapter imported. Modules it did not import may change freely. Nothing here
+imports torch or Jupyter: checking a whole book takes about a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zkit import sources
+from zkit.errors import ZkitError
+from zkit.pages import results
+from zkit.pages.parameters import text
+from zkit.pages.places import PACKAGE, results_file
+
+EDITED = "edited during the run"
+
+Weights = Callable[[str], str]
+"""Model name -> sha256 of its files."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC."""
+
+    cells: str
+    parameters: dict[str, Any]
+    weights: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    results: str = ""
+    executed: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The chapter's hash: of everything that went in, not of what came out or when."""
+        made_from = asdict(self)
+        del made_from["results"], made_from["executed"]
+        return results.json_digest(made_from)
+
+
+def read_stamp(metadata: Mapping[str, Any]) -> Stamp | None:
+    """The stamp in a notebook's metadata, or None if there is none that this version can read."""
+    try:
+        return Stamp(**metadata["zkit"]["stamp"])
+    except (KeyError, TypeError):
+        return None
+
+
+def cells_digest(cells: Iterable[Mapping[str, Any]]) -> str:
+    """Hash of a clean notebook's cells: kind, source, tags and attachments, in order. Outputs do not count."""
+    return results.json_digest(
+        [
+            [
+                cell["cell_type"],
+                text(cell["source"]),
+                sorted(cell.get("metadata", {}).get("tags", [])),
+                cell.get("attachments", {}),
+            ]
+            for cell in cells
+        ]
+    )
+
+
+def visible(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without ``out``: where results are put is no part of what they say."""
+    return {name: value for name, value in parameters.items() if name != "out"}
+
+
+def imported_modules(since: float) -> dict[str, str]:
+    """Source hashes of the zkit modules that this process has imported.
+
+    A file changed after ``since`` (seconds, Unix time) is recorded as edited, never as current: what ran was the
+    text before.
+    """
+    names = sorted(name for name in sys.modules if name == "zkit" or name.startswith("zkit."))
+    hashes = {}
+    for name in names:
+        sources_of = _files(name)
+        if sources_of:
+            edited = any(file.stat().st_mtime > since for file in sources_of)
+            hashes[name] = EDITED if edited else module_digest(name)
+    return hashes
+
+
+def module_digest(name: str) -> str:
+    """Hash of a zkit module's source and of data files that share its stem (``explorable.py``, ``explorable.js``);
+    "" for a module that no longer exists."""
+    sources_of = _files(name)
+    if not sources_of:
+        return ""
+    digest = hashlib.sha256()
+    for file in sources_of:
+        digest.update(file.suffix.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def changes(
+    stamp: Stamp | None,
+    *,
+    cells: str,
+    parameters: Mapping[str, Any],
+    out: Path,
+    chapter: str,
+    weights: Weights,
+) -> list[str]:
+    """Why the execution that ``stamp`` belongs to is no longer what an execution now would give; [] if it is current.
+
+    ``cells`` and ``parameters`` are those an execution now would have; ``out`` is the run folder.
+    """
+    if stamp is None:
+        return ["never executed"]
+    why = []
+    if stamp.cells != cells:
+        why.append("its cells changed")
+    now = visible(parameters)
+    differ = sorted(name for name in now.keys() | stamp.parameters.keys() if _differ(name, now, stamp.parameters))
+    if differ:
+        why.append(f"parameters changed: {', '.join(differ)}")
+    for model, sha256 in stamp.weights.items():
+        if weights(model) != sha256:
+            why.append(f"weights of {model} changed")
+    for need, sha256 in stamp.inputs.items():
+        if results_digest(out, need) != sha256:
+            why.append(f"results of {need} changed")
+    for module, sha256 in stamp.modules.items():
+        if sha256 == EDITED:
+            why.append(f"module {module} was edited while the chapter ran")
+        elif module_digest(module) != sha256:
+            why.append(f"module {module} changed")
+    if stamp.results and results_digest(out, chapter) != stamp.results:
+        why.append("its results file is gone or is not of this execution")
+    return why
+
+
+def results_digest(out: Path, chapter: str) -> str:
+    """Hash of a chapter's results in a run folder; "" if there are none that can be read."""
+    try:
+        return results.digest(results.load(results_file(out, chapter)))
+    except (OSError, ZkitError):
+        return ""
+
+
+def weights_digest(model: str) -> str:
+    """sha256 of a model's files; "" if they are not on this machine."""
+    try:
+        return sources.resolve(model).sha256()
+    except ZkitError:
+        return ""
+
+
+def cached_weights() -> Weights:
+    """:func:`weights_digest` that hashes each model once."""
+    return functools.cache(weights_digest)
+
+
+def _files(module: str) -> list[Path]:
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    if (place / "__init__.py").is_file():
+        return [place / "__init__.py"]
+    if not place.with_suffix(".py").is_file():
+        return []
+    return sorted(file for file in place.parent.glob(f"{place.name}.*") if file.suffix != ".pyc" and file.is_file())
+
+
+def _differ(name: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    absent = object()
+    return now.get(name, absent) != before.get(name, absent)

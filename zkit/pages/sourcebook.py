@@ -1,0 +1,142 @@
+"""The clean chapters: reading one, planning one run of it, ordering several by what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zkit import sources
+from zkit.errors import ZkitError
+from zkit.pages import parameters as vocabulary
+from zkit.pages import places, profiles
+from zkit.pages.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Clean:
+    """A clean notebook: ``needs`` names the chapters whose results it reads (metadata ``zkit.needs``)."""
+
+    path: Path
+    cells: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    parameters: dict[str, Parameter]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def needs(self) -> list[str]:
+        return list(self.metadata.get("zkit", {}).get("needs", []))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One execution of one chapter: all its parameters, checked, and the run folder it goes to."""
+
+    clean: Clean
+    profile: str
+    parameters: dict[str, Any]
+    out: Path
+    given: dict[str, Any] = field(default_factory=dict)
+    """The parameters that do not come from the notebook itself; papermill injects these."""
+
+    @property
+    def name(self) -> str:
+        return self.clean.name
+
+    @property
+    def executed(self) -> Path:
+        """The executed copy. It is replaced only by a whole new one."""
+        return self.out / f"{self.name}.ipynb"
+
+    @property
+    def partial(self) -> Path:
+        """The copy that grows while the chapter runs."""
+        return self.out / f"{self.name}.partial.ipynb"
+
+    @property
+    def failed(self) -> Path:
+        """The copy of an execution that failed, kept for reading."""
+        return self.out / f"{self.name}.failed.ipynb"
+
+
+def read(path: Path) -> Clean:
+    """Read a clean notebook. Raises ZkitError if it is missing, no notebook, or its parameters cell is malformed."""
+    if not path.is_file():
+        raise ZkitError(f"there is no notebook {path}")
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells, metadata = notebook["cells"], notebook["metadata"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZkitError(f"{path} is not a Jupyter notebook of format 4") from error
+    return Clean(path.resolve(), cells, metadata, vocabulary.inspect(cells, path.stem))
+
+
+def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[str, Any] | None = None) -> Plan:
+    """Settle the parameters of one execution: the notebook's defaults, the profile, ``--model``, then ``given``.
+
+    Raises ZkitError for an unknown profile, an unknown parameter, a wrong type or range, a missing model folder.
+    """
+    asked = dict(given or {})
+    if "profile" in clean.parameters:
+        profile = asked.setdefault("profile", profile)
+    if model is not None and "model" in clean.parameters:
+        asked.setdefault("model", model)
+    chosen = profiles.parameters_of(clean.name, profile, set(clean.parameters)) | asked
+    checked = vocabulary.validate(clean.parameters, chosen, clean.name)
+    if "model" in checked:
+        checked["model"] = _located(checked["model"])
+    if checked.get("out"):
+        out = places.out_folder(checked["out"])
+    else:
+        out = places.run_folder(clean.path, profile, asked.get("model") or model or profiles.model_of(profile))
+    if "out" in checked:
+        checked["out"] = chosen["out"] = str(out)
+    return Plan(clean, profile, checked, out, {name: checked[name] for name in chosen})
+
+
+def in_order(chapters: Iterable[Clean]) -> list[Clean]:
+    """Chapters so that each stands after those it needs, otherwise in the order given.
+
+    Raises ZkitError for a need that is no chapter and for needs that go round in a circle.
+    """
+    waiting = {chapter.name: chapter for chapter in chapters}
+    for chapter in waiting.values():
+        unknown = [need for need in chapter.needs if need not in waiting]
+        if unknown:
+            raise ZkitError(
+                f"{chapter.name} needs {unknown[0]}, which is not a chapter; correct its metadata zkit.needs"
+            )
+    ordered: list[Clean] = []
+    while waiting:
+        ready = next((c for c in waiting.values() if not any(need in waiting for need in c.needs)), None)
+        if ready is None:
+            raise ZkitError(f"chapters need each other in a circle: {', '.join(waiting)}; correct metadata zkit.needs")
+        ordered.append(waiting.pop(ready.name))
+    return ordered
+
+
+def missing_needs(planned: Plan) -> None:
+    """Raises ZkitError, naming the command, if a chapter that ``planned`` needs has left no results in its run."""
+    for need in planned.clean.needs:
+        if not places.results_file(planned.out, need).is_file():
+            command = places.command(need, planned.parameters, planned.out)
+            raise ZkitError(f"{planned.name} needs the results of {need}; make them first with: {command}")
+
+
+def typed(assignments: Sequence[str], clean: Clean) -> dict[str, Any]:
+    """``-p name=value`` options -> {name: value}. Relative paths in ``out`` are taken from the shell's folder."""
+    given = dict(vocabulary.parse(assignment, clean.parameters) for assignment in assignments)
+    if given.get("out"):
+        given["out"] = str(Path(given["out"]).expanduser().resolve())
+    return given
+
+
+def _located(model: str) -> str:
+    """A model's name, made independent of the working directory. Raises ZkitError for a folder that is not there."""
+    source = sources.resolve(model)
+    return model if source.embedded or source.path is None else str(source.path)

@@ -1,0 +1,86 @@
+"""Put one run's executed chapters where the book reads them; refuse any that is not whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zkit.errors import ZkitError
+from zkit.pages import files, provenance
+from zkit.pages.places import results_file
+from zkit.pages.sourcebook import Plan
+
+ERROR_TAG = "papermill-error-cell-tag"
+
+
+def folder(root: Path) -> Path:
+    """Where ``_toc.yml`` points: staged chapters, and their results in ``results/``."""
+    return root / "book" / "executed"
+
+
+def metadata_of(notebook: Path) -> dict[str, Any] | None:
+    """Metadata of a notebook; None if there is none or it cannot be read."""
+    try:
+        return json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def complaint(notebook: dict[str, Any]) -> str:
+    """Why an executed copy must not go into the book; "" if it may."""
+    if notebook["metadata"].get("papermill", {}).get("exception"):
+        return "its execution failed"
+    for cell in notebook["cells"]:
+        if ERROR_TAG in cell["metadata"].get("tags", []):
+            return "its execution failed"
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and cell.get("execution_count") is None:
+            return "one of its cells was not executed"
+    if provenance.read_stamp(notebook["metadata"]) is None:
+        return "it carries no stamp: its last cell must be chapter.finish()"
+    return ""
+
+
+def stage(plans: Sequence[Plan], root: Path) -> None:
+    """Copy the executed chapters of one run, and their results, into the book; remove what no chapter stands for.
+
+    Raises ZkitError, and stages nothing, if a chapter is missing or is not whole, or the disk is full.
+    """
+    staged = folder(root)
+    contents: dict[Path, str] = {}
+    for plan in plans:
+        remedy = f"run it again: python -m zkit run {plan.clean.path} --force"
+        try:
+            text = plan.executed.read_text(encoding="utf-8")
+            objection = complaint(json.loads(text))
+            contents[staged / plan.executed.name] = text
+            contents[results_file(staged, plan.name)] = results_file(plan.out, plan.name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ZkitError(f"{plan.name} cannot go into the book: {error.filename} is missing; {remedy}") from error
+        except (ValueError, KeyError) as error:
+            raise ZkitError(f"{plan.name} cannot go into the book: {plan.executed} is no notebook; {remedy}") from error
+        if objection:
+            raise ZkitError(f"{plan.name} cannot go into the book: {objection}; {remedy}")
+    for path, text in contents.items():
+        if not _same(path, text):
+            files.write(path, text)
+    for stray in [*staged.glob("*.ipynb"), *staged.glob("results/*.json")]:
+        if stray not in contents:
+            stray.unlink()
+
+
+def is_staged(plan: Plan, root: Path) -> bool:
+    """Whether the book holds exactly this run's copy of the chapter."""
+    try:
+        return (folder(root) / plan.executed.name).read_bytes() == plan.executed.read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def _same(path: Path, text: str) -> bool:
+    """Unchanged files keep their time, so that a build can tell that nothing happened."""
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,206 @@
+"""Execute one chapter, in a process of its own: papermill is not safe in threads, and thread counts are set before
+the kernel starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import site
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from zkit.errors import ZkitError
+from zkit.pages import files, foot, places, provenance
+
+SINGLE_THREAD = {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
+} | {"VECLIB_MAXIMUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Two single-threaded chapters side by side beat one with two threads."""
+
+INJECTED = "injected-parameters"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know; plain data, so that any ``concurrent.futures.Executor`` can carry it."""
+
+    name: str
+    notebook: str
+    executed: str
+    partial: str
+    failed: str
+    parameters: dict[str, Any]
+    """Injected by papermill."""
+    visible: dict[str, Any]
+    """All parameters but ``out``: what the stamp covers."""
+    needs: tuple[str, ...]
+    out: str
+    cell_bar: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and how a chapter failed. ``source`` is the cell, ``traceback`` its error; both may be empty."""
+
+    name: str
+    reason: str
+    source: str = ""
+    traceback: str = ""
+    kept: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.name} failed: {self.reason}"]
+        if self.source:
+            parts.append("cell:\n" + _indented(self.source))
+        if self.traceback:
+            parts.append("traceback:\n" + _indented(self.traceback))
+        if self.kept:
+            parts.append(f"the failed copy is kept in {self.kept}; the last good one still stands")
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task; ``failure`` is None if it succeeded."""
+
+    name: str
+    seconds: float
+    failure: Failure | None = None
+
+
+def execute(task: Task) -> Outcome:
+    """Execute a chapter into ``task.partial`` and move it to ``task.executed`` when it is whole and stamped.
+
+    Whatever fails is returned, not raised; the last good copy is then left as it was.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.update(_environment())
+    begun = time.monotonic()
+    try:
+        with files.writing(Path(task.partial)):
+            Path(task.partial).parent.mkdir(parents=True, exist_ok=True)
+            notebook = papermill.execute_notebook(
+                _escaped(task.notebook),
+                _escaped(task.partial),
+                parameters=task.parameters,
+                progress_bar={"desc": task.name} if task.cell_bar else False,
+                cwd=str(Path(task.notebook).parent),
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning that sockets are not encrypted
+            )
+        _stamp(notebook, task)
+        _save(notebook, Path(task.executed))
+        Path(task.partial).unlink(missing_ok=True)
+        Path(task.failed).unlink(missing_ok=True)
+        failure = None
+    except papermill.PapermillExecutionError as error:
+        number = "?" if error.exec_count is None else error.exec_count
+        reason = f"cell [{number}] raised {error.ename}: {error.evalue}".rstrip(": ")
+        failure = Failure(task.name, reason, error.source, plain("\n".join(error.traceback)), keep_failed(task))
+    except DeadKernelError:
+        source = running_cell(Path(task.partial))
+        failure = Failure(
+            task.name, "its kernel was killed, perhaps for lack of memory, in this cell", source, "", keep_failed(task)
+        )
+    except ZkitError as error:
+        Path(task.partial).unlink(missing_ok=True)
+        failure = Failure(task.name, str(error))
+    except Exception as error:  # the others' results must not be lost with this one
+        failure = Failure(task.name, f"{type(error).__name__}: {error}", kept=keep_failed(task))
+    return Outcome(task.name, time.monotonic() - begun, failure)
+
+
+def keep_failed(task: Task) -> str:
+    """Set a partial copy aside for reading; its path, or "" if there is none."""
+    try:
+        os.replace(task.partial, task.failed)
+    except FileNotFoundError:
+        return ""
+    return task.failed
+
+
+def running_cell(partial: Path) -> str:
+    """Source of the cell that was running when a partial copy was last saved; "" if that cannot be told."""
+    import json
+
+    try:
+        cells = json.loads(partial.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    states = [(cell["metadata"].get("papermill", {}).get("status"), "".join(cell["source"])) for cell in cells]
+    return next((source for status, source in states if status in ("running", "failed")), "")
+
+
+def plain(terminal: str) -> str:
+    """Text without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal)
+
+
+def _stamp(notebook: Any, task: Task) -> None:
+    """Put the provenance into the executed copy and the stamp at the foot of its page.
+
+    A notebook that never calls ``chapter.finish()`` stays unstamped: nobody knows what it used.
+    """
+    metadata = notebook.metadata["papermill"]
+    metadata["input_path"], metadata["output_path"] = Path(task.notebook).name, Path(task.executed).name
+    clean = [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell not in clean:
+            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]  # the foot of the page tells it better
+    output = _foot(notebook)
+    if output is None:
+        return
+    record = output.metadata["zkit"]
+    undeclared = sorted(set(record["inputs"]) - set(task.needs))
+    if undeclared:
+        raise ZkitError(
+            f"{task.name} reads the results of {undeclared[0]}; list it in the notebook's metadata zkit.needs, "
+            "which the runner orders chapters by"
+        )
+    stamp = provenance.Stamp(
+        cells=provenance.cells_digest(clean),
+        parameters=task.visible,
+        weights=dict(record["weights"]),
+        inputs=dict(record["inputs"]),
+        modules=dict(record["modules"]),
+        results=provenance.results_digest(Path(task.out), task.name),
+        executed=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    notebook.metadata.setdefault("zkit", {})["stamp"] = vars(stamp)
+    output.data.update(foot.foot(record["chapter"], record["model"], record["parameters"], stamp.digest))
+
+
+def _foot(notebook: Any) -> Any:
+    """The output of ``chapter.finish()``, or None."""
+    outputs = (output for cell in reversed(notebook.cells) for output in cell.get("outputs", []))
+    return next((output for output in outputs if "zkit" in output.get("metadata", {})), None)
+
+
+def _save(notebook: Any, path: Path) -> None:
+    import nbformat
+
+    files.write(path, nbformat.writes(notebook))
+
+
+def _environment() -> dict[str, str]:
+    """Single threads; and the kernel imports the zkit that this process did, installed or not."""
+    home = str(places.PACKAGE.parent)
+    if home in {*site.getsitepackages(), site.getusersitepackages()}:
+        return SINGLE_THREAD
+    before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != home]
+    return SINGLE_THREAD | {"PYTHONPATH": os.pathsep.join([home, *before])}
+
+
+def _escaped(path: str) -> str:
+    """papermill formats paths with the parameters."""
+    return path.replace("{", "{{").replace("}", "}}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
