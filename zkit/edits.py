@@ -108,34 +108,34 @@ def _register(module: nn.Module, site: str, group: list[Edit], tracker: Tracker)
 
 
 def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
-    out = h
+    out, own = h, False
     for item in group:
         chosen = tracker.select(item.positions)
         if chosen is False:
             continue
-        rows = item.rows
-        if rows is None and chosen is True:
-            out = _changed(item, out)
+        if item.rows is None:
+            out, own = _kept(item, out, chosen), False
             continue
-        if rows is not None and not 0 <= rows.start < rows.stop <= tracker.batch:
-            raise ZkitError(f"an edit speaks of rows {rows.start} to {rows.stop - 1}, the batch has {tracker.batch}")
-        part = out if rows is None else out[rows]
-        new = _changed(item, part)
-        if isinstance(chosen, Tensor):
-            where = (chosen if rows is None else chosen[rows]).unsqueeze(-1).to(part.device)
-            new = torch.where(where, new, part)
-        out = new if rows is None else torch.cat((out[: rows.start], new, out[rows.stop :]))
+        if not 0 <= item.rows.start < item.rows.stop <= tracker.batch:
+            raise ZkitError(
+                f"an edit speaks of rows {item.rows.start} to {item.rows.stop - 1}, the batch has {tracker.batch}"
+            )
+        if not own:  # what the module returned is not ours to write into
+            out, own = out.clone(), True
+        out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows])
     return out
 
 
-def _changed(item: Edit, part: Tensor) -> Tensor:
+def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
+    """The states changed where ``chosen``, untouched elsewhere."""
     new = item.fn(part)
     if new.shape != part.shape:
         raise ZkitError(
             f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
             "its vectors must have the width of the site and one row per row of the batch"
         )
-    return new.to(part.dtype)
+    new = new.to(part.dtype)
+    return torch.where(chosen.unsqueeze(-1).to(part.device), new, part) if isinstance(chosen, Tensor) else new
 
 
 def _per_row(x: Tensor, h: Float[Tensor, "rows seq width"]) -> Tensor:
