@@ -1,0 +1,100 @@
+"""Chapter 00 on a random model of the true Qwen3-0.6B shape, through plain papermill, by folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
+
+from zkit.sources import resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+QWEN3_06B = dict(
+    vocab_size=151_936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
+    num_key_value_heads=8, head_dim=128, max_position_embeddings=40_960, rope_theta=1_000_000.0,
+    rms_norm_eps=1e-6, tie_word_embeddings=True,
+)  # fmt: skip
+
+
+def make(folder: Path) -> Path:
+    """Write a random bfloat16 checkpoint of the shape, with the embedded model's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve("embedded").location)
+    config = Qwen3Config(**QWEN3_06B, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def chapter_00(limit_gib: float = 8.0) -> dict[str, Any]:
+    """Peak memory of papermill and its kernel over the limit; the page must say that the model is untrained."""
+    work = Path(tempfile.mkdtemp(prefix="zkit-true-shape-"))
+    try:
+        model, executed = make(work / "qwen3-0.6b-random"), work / "executed.ipynb"
+        smoke = json.loads(
+            subprocess.run([sys.executable, "-c", _SMOKE], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        )
+        given = smoke | {"model": str(model), "dtype": "bfloat16", "out": str(work / "out")}
+        start = time.perf_counter()
+        with _Peak() as peak:
+            peak.watch(
+                [sys.executable, "-m", "papermill", str(ROOT / "notebooks/00_embedded_model.ipynb"), str(executed)]
+                + [part for name, value in given.items() for part in ("-y", json.dumps({name: value}))]
+            )
+        page = executed.read_text(encoding="utf-8")
+        return {
+            "ratio": peak.bytes / 2**30 / limit_gib,
+            "target": 1.0,
+            "at_most": True,
+            "peak_gib": peak.bytes / 2**30,
+            "seconds": time.perf_counter() - start,
+            "page_says_untrained": "untrained" in page,
+        }
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+_SMOKE = (
+    "import json; from zkit.pages import profiles; print(json.dumps(profiles.parameters('00_embedded_model', 'smoke')))"
+)
+
+
+class _Peak:
+    """The largest sum of resident memory of a command and its children, sampled twenty times a second."""
+
+    bytes = 0
+
+    def __enter__(self) -> _Peak:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def watch(self, command: list[str]) -> None:
+        process = psutil.Popen(command, cwd=tempfile.gettempdir())
+        sampler = threading.Thread(target=self._sample, args=(process,), daemon=True)
+        sampler.start()
+        if process.wait() != 0:
+            raise SystemExit(f"{' '.join(command[:6])} ... failed with status {process.returncode}")
+        sampler.join()
+
+    def _sample(self, process: psutil.Popen) -> None:
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            total = 0
+            for one in [process, *process.children(recursive=True)]:
+                try:
+                    total += one.memory_info().rss
+                except psutil.Error:  # it ended between the listing and the reading
+                    continue
+            self.bytes = max(self.bytes, total)
+            time.sleep(0.05)
