@@ -36,7 +36,7 @@ COLORS = {
 INK = "#0a0b0c"
 _HANZI = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
-_LOOK: dict[str, Any] = {
+_LOOK: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -79,6 +79,11 @@ _PLOTLY_BOOT = """(() => {
   };
   document.readyState === "loading" ? addEventListener("DOMContentLoaded", draw) : draw();
 })();"""
+
+
+def use() -> None:
+    """Set matplotlib's look for the rest of the process: for the first cells of a notebook."""
+    mpl.rcParams.update(_LOOK)
 
 
 @contextmanager
@@ -136,8 +141,8 @@ def svg(figure: Figure, alt: str) -> str:
 def show(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None = None) -> None:
     """Display a figure with its caption and description.
 
-    ``figure`` is a matplotlib figure, or a plotly one together with its static ``twin`` in matplotlib, which stands
-    in for it in print and without JavaScript. The book numbers figures in the order of the page, and
+    ``figure`` is a matplotlib figure, or a plotly one together with its static ``twin`` in matplotlib, which
+    stands in for it in print and without JavaScript. The book numbers figures in the order of the page, and
     ``{ref}`fig-<key>``` refers to one. Raises ZkitError for an empty key, caption or alt, and for a plotly
     figure without a twin.
     """
