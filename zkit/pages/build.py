@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,24 @@ def build(root: Path) -> bool:
     Raises ZkitError if the build fails, warns or leaves out a page; its messages have then been printed.
     """
     _vendor(root)
-    print_ = fingerprint(root)
+    inputs = fingerprint(root)
     mark = root / "_build" / "fingerprint"
-    if mark.is_file() and mark.read_text() == print_ and not _missing(root, html(root)):
+    if mark.is_file() and mark.read_text() == inputs and not _missing(root, html(root)):
         return False
-    with files.writing(root / "_build"):
-        shutil.rmtree(root / "_build" / "next", ignore_errors=True)
-        (root / "_build" / "next").mkdir(parents=True)
-    _sphinx(root)
-    fresh = root / "_build" / "next" / "_build" / "html"
-    missing = _missing(root, fresh)
-    if missing:
-        raise ZkitError(f"the build made no {', '.join(missing)}; see the messages above")
-    mark.unlink(missing_ok=True)
-    shutil.rmtree(root / "_build" / "last", ignore_errors=True)
-    if html(root).exists():
-        os.replace(html(root), root / "_build" / "last")
-    os.replace(fresh, html(root))
-    for leftover in ("last", "next"):
-        shutil.rmtree(root / "_build" / leftover, ignore_errors=True)
-    files.write(mark, print_)
+    room = root / "_build" / "next"
+    shutil.rmtree(room, ignore_errors=True)
+    try:
+        with files.writing(room):
+            room.mkdir(parents=True)
+        _sphinx(root, room)
+        fresh = room / "_build" / "html"
+        missing = _missing(root, fresh)
+        if missing:
+            raise ZkitError(f"the build made no {', '.join(missing)}; see the messages above")
+        _replace(fresh, html(root), mark)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+    files.write(mark, inputs)
     return True
 
 
@@ -83,29 +82,43 @@ def _vendor(root: Path) -> None:
             raise ZkitError(f"{script} failed:\n{done.stdout}{done.stderr}".rstrip())
 
 
-def _sphinx(root: Path) -> None:
-    command = [sys.executable, "-c", _ENTRY, "build", str(root), "--path-output", str(root / "_build" / "next")]
-    process = subprocess.Popen(
-        [*command, "--all", "-n", "-W", "--keep-going", "-q"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdout is not None
-    full = False
-    try:
-        for line in process.stdout:
-            full = full or "No space left on device" in line
-            sys.stderr.write(line)
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        raise
+def _sphinx(root: Path, room: Path) -> None:
+    command = [sys.executable, "-c", _ENTRY, "build", str(root), "--path-output", str(room)]
+    with tempfile.TemporaryFile("w+") as chatter:  # jupyter-book's own; Sphinx's warnings and errors are on stderr
+        process = subprocess.Popen(
+            [*command, "--all", "-n", "-W", "--keep-going", "-q"],
+            stdout=chatter,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        assert process.stderr is not None
+        full = False
+        try:
+            for line in process.stderr:
+                full = full or "No space left on device" in line
+                sys.stderr.write(line)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if status:
+            chatter.seek(0)
+            sys.stderr.write(chatter.read())
     if full:
         raise ZkitError("no room on the disk for the book; free some space and give the same command again")
     if status:
         raise ZkitError("the book was not built: see the messages above; the last good build still stands")
+
+
+def _replace(fresh: Path, built: Path, mark: Path) -> None:
+    """Put a whole new build in the place of the old; in between, no fingerprint vouches for it."""
+    mark.unlink(missing_ok=True)
+    if built.exists():
+        shutil.rmtree(built.with_name("last"), ignore_errors=True)
+        os.replace(built, built.with_name("last"))
+    os.replace(fresh, built)
+    shutil.rmtree(built.with_name("last"), ignore_errors=True)
 
 
 def _missing(root: Path, built: Path) -> list[str]:

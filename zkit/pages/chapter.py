@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ class Chapter:
         self.stats[key] = results.stat(key, value, n, ci, unit)
 
     def glue(self, key: str, form: str = ".3g") -> None:
-        """Make the figure ``key`` citable in prose as ``{glue}`key```.
+        """Make the figure ``key`` citable in prose: ``{glue}`key```, and from another page
+        ``{glue}`executed/00_embedded_model.ipynb::key```.
 
         ``form`` is a format specification (``".0%"``) or a template over value, low, high, n and unit
         (``"{value:.0%} ({low:.0%} to {high:.0%}, n = {n})"``).
@@ -110,8 +112,8 @@ class Chapter:
         kept = self._stat(key)
         low, high = kept["ci"] or (None, None)
         shown = form.format(low=low, high=high, **kept) if "{" in form else format(kept["value"], form)
-        metadata = {"scrapbook": {"name": key, "mime_prefix": _GLUE}}
-        display({f"{_GLUE}text/plain": shown}, raw=True, metadata=metadata)
+        bundle = {f"{_GLUE}text/html": escape(shown), f"{_GLUE}text/plain": shown}  # plain alone is set as code
+        display(bundle, raw=True, metadata={"scrapbook": {"name": key, "mime_prefix": _GLUE}})
 
     def claim(self, claim: Claim) -> Verdict:
         """Judge a claim by its rule, declared before the run, on the figures kept so far; keep and return the verdict.
@@ -173,7 +175,7 @@ class Chapter:
 def _declared(name: str, namespace: Mapping[str, Any]) -> dict[str, parameters.Parameter]:
     """The parameters of the last executed cell that holds annotated assignments and nothing else."""
     for source in reversed(namespace.get("In", [])):
-        statements = [node for node in _parsed(source) if not isinstance(node, ast.Expr)]
+        statements = [node for node in _parsed(source) if not parameters.is_docstring(node)]
         if statements and all(isinstance(node, ast.AnnAssign) for node in statements):
             return parameters.declared(source, name)
     raise ZkitError(

@@ -90,8 +90,8 @@ def declared(source: str, chapter: str) -> dict[str, Parameter]:
     except SyntaxError as error:
         raise ZkitError(f"{chapter}: the parameters cell is not Python: line {error.lineno}: {error.msg}") from error
     for statement in body:
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            continue  # a docstring
+        if is_docstring(statement):
+            continue
         name, annotation, value = _assignment(statement)
         if name is None or value is None:
             raise ZkitError(
@@ -155,6 +155,10 @@ def parse(assignment: str, known: Mapping[str, Parameter]) -> tuple[str, Any]:
         except ValueError:
             pass
     return name, value
+
+
+def is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def text(source: str | list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,10 @@ def stat(key: str, value: Any, n: Any = None, ci: Any = None, unit: str | None =
     """One entry of ``stats``. ``value`` is a number (numpy and torch scalars too) or an interval with ``.value``,
     ``.low``, ``.high`` and ``.n``.
 
-    Raises ZkitError, naming ``key``, for anything else and for NaN or infinity.
+    Raises ZkitError, naming ``key``, for anything else, for NaN or infinity, and for a key that prose cannot cite.
     """
+    if not re.fullmatch(r"[\w./-]+", key):
+        raise ZkitError(f"stat key {key!r}: use letters, digits, _, -, . and / only; prose cites figures by their key")
     if hasattr(value, "low") and hasattr(value, "high"):
         n = value.n if n is None else n
         ci = (value.low, value.high) if ci is None else ci
@@ -65,7 +68,10 @@ def stat(key: str, value: Any, n: Any = None, ci: Any = None, unit: str | None =
 
 
 def _number(key: str, value: Any) -> int | float:
-    item = value.item() if hasattr(value, "item") and getattr(value, "size", 1) != 0 else value
+    try:
+        item = value.item() if hasattr(value, "item") else value
+    except (ValueError, RuntimeError):  # several elements
+        item = value
     if isinstance(item, bool):
         return int(item)
     if not isinstance(item, int | float):

@@ -157,6 +157,8 @@ def _stamp(notebook: Any, task: Task) -> None:
     if output is None:
         return
     record = output.metadata["zkit"]
+    if record["chapter"] != task.name:
+        raise ZkitError(f"{task.name} calls pages.begin({record['chapter']!r}, ...); give it its own file name")
     undeclared = sorted(set(record["inputs"]) - set(task.needs))
     if undeclared:
         raise ZkitError(

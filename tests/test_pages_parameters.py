@@ -1,0 +1,190 @@
+"""Parameters: what a chapter declares, and the refusal of whatever it is wrongly given."""
+
+import math
+
+import papermill
+import pytest
+from tiny_book import PARAMETERS, write_chapter
+
+from zkit.errors import ZkitError
+from zkit.pages import parameters, profiles, sourcebook
+
+KNOWN = parameters.declared(
+    PARAMETERS + "layer: int = -1\ndoses: list = [0, 0.5]\ndtype: str = 'auto'\ndevice: str = 'auto'\n", "chapter"
+)
+
+
+def test_a_cell_declares_names_annotations_and_defaults_in_order():
+    found = parameters.declared('"""Doc."""\nalpha: float = 2.0  # a = b\ndoses: list[float] = [\n    0, 1.5,\n]\n', "c")
+    assert [(p.name, p.annotation, p.default) for p in found.values()] == [
+        ("alpha", "float", 2.0),
+        ("doses", "list[float]", [0, 1.5]),
+    ]
+
+
+def test_papermill_reads_the_same_parameters(tmp_path):
+    path = write_chapter(tmp_path, "c")
+    assert list(papermill.inspect_notebook(path)) == list(sourcebook.read(path).parameters)
+
+
+def test_defaults_are_completed_by_what_is_given():
+    values = parameters.validate(KNOWN, {"alpha": 3, "doses": [0, 1]}, "chapter")
+    assert values["alpha"] == 3.0 and isinstance(values["alpha"], float)
+    assert values["seed"] == 0 and values["doses"] == [0.0, 1.0]
+
+
+def test_unknown_name_lists_the_chapters_own_and_the_closest():
+    with pytest.raises(ZkitError, match=r"chapter has no parameter 'alfa'; did you mean 'alpha'\?.*alpha, seed, profile"):
+        parameters.validate(KNOWN, {"alfa": 1.0}, "chapter")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("alpha", "much"),
+        ("alpha", True),
+        ("alpha", None),
+        ("alpha", math.nan),
+        ("alpha", math.inf),
+        ("alpha", -math.inf),
+        ("layer", -2),
+        ("layer", 3.0),
+        ("layer", True),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("doses", []),
+        ("doses", [0.5, math.nan]),
+        ("doses", ["a"]),
+        ("doses", 0.5),
+        ("dtype", "float8"),
+        ("device", "gpu"),
+        ("profile", "large"),
+        ("out", 3),
+    ],
+)
+def test_wrong_type_range_or_not_finite_is_refused_by_name(name, value):
+    with pytest.raises(ZkitError, match=rf"chapter: parameter {name} = .* is refused"):
+        parameters.validate(KNOWN, {name: value}, "chapter")
+
+
+@pytest.mark.parametrize("value", ["cpu", "cuda", "cuda:1", "mps", "auto"])
+def test_devices(value):
+    assert parameters.validate(KNOWN, {"device": value}, "c")["device"] == value
+
+
+def test_names_outside_the_vocabulary_are_checked_by_their_annotation():
+    own = parameters.declared("temperature: float = 1.0\nwords: list[str] = []\nanything = None\n", "mine")
+    assert parameters.validate(own, {"anything": {"a": 1}}, "mine")["anything"] == {"a": 1}
+    for wrong in ({"temperature": math.inf}, {"temperature": "hot"}, {"words": [1]}):
+        with pytest.raises(ZkitError, match="is refused"):
+            parameters.validate(own, wrong, "mine")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("alpha: float = 1 +", "not Python"),
+        ("alpha: float = compute()", "must be a literal"),
+        ("import os", "not of the form"),
+        ("alpha: float", "not of the form"),
+        ("alpha: int = 1", "annotate 'alpha' as float"),
+        ("alpha = 1.0", "annotate 'alpha' as float"),
+    ],
+)
+def test_malformed_parameters_cell_is_refused(source, message):
+    with pytest.raises(ZkitError, match=message):
+        parameters.declared(source, "chapter")
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("alpha=3", 3),
+        ("alpha=3e-4", 3e-4),
+        ("alpha=much", "much"),
+        ("doses=[0, .5]", [0, 0.5]),
+        ("seed=true", True),
+        ("out=yes", "yes"),
+        ("out=a=b", "a=b"),
+        ("device=123", "123"),
+    ],
+)
+def test_typed_values_are_read_as_yaml_unless_the_parameter_is_text(typed, value):
+    assert parameters.parse(typed, KNOWN)[1] == value
+
+
+@pytest.mark.parametrize("typed", ["alpha=nan", "alpha=inf", "alpha=.inf", "alpha=", "alpha=[1"])
+def test_typed_nonsense_never_becomes_a_number(typed):
+    with pytest.raises(ZkitError):
+        parameters.validate(KNOWN, dict([parameters.parse(typed, KNOWN)]), "chapter")
+
+
+@pytest.mark.parametrize("typed", ["alpha", "=3"])
+def test_an_option_without_name_or_value_is_refused(typed):
+    with pytest.raises(ZkitError, match="name=value"):
+        parameters.parse(typed, KNOWN)
+
+
+def test_every_profile_names_a_model_and_passes_the_vocabulary():
+    for notebook, by_profile in profiles._table().items():
+        for profile, values in by_profile.items():
+            assert profile in profiles.names(), notebook
+            known = {name: parameters.Parameter(name, "", value) for name, value in values.items()}
+            parameters.validate(known, values, notebook)
+    assert all(profiles.model_of(profile) for profile in profiles.names())
+
+
+def test_unknown_profile_is_refused(tmp_path):
+    clean = sourcebook.read(write_chapter(tmp_path, "c", parameters="alpha: float = 1.0"))
+    with pytest.raises(ZkitError, match="no profile 'larg'; choose one of smoke, embedded, qwen"):
+        sourcebook.plan(clean, "larg")
+
+
+def test_profile_sets_only_what_the_chapter_declares(tmp_path):
+    with_model = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"\ndtype: str = "auto"'))
+    without = sourcebook.read(write_chapter(tmp_path, "b", parameters="alpha: float = 1.0"))
+    assert sourcebook.plan(with_model, "qwen").parameters == {"model": "Qwen/Qwen3-0.6B", "dtype": "bfloat16"}
+    assert sourcebook.plan(without, "qwen").parameters == {"alpha": 1.0}
+
+
+def test_given_beats_model_option_beats_profile(tmp_path):
+    clean = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"'))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    assert sourcebook.plan(clean, "qwen", "org/other").parameters["model"] == "org/other"
+    chosen = sourcebook.plan(clean, "qwen", "org/other", {"model": str(folder)})
+    assert chosen.parameters["model"] == str(folder) and chosen.out.name == "qwen-weights"
+
+
+def test_missing_model_folder_is_refused_before_a_kernel_starts(tmp_path):
+    clean = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"'))
+    with pytest.raises(ZkitError, match="does not exist"):
+        sourcebook.plan(clean, "embedded", None, {"model": str(tmp_path / "nowhere")})
+
+
+def test_relative_out_is_refused_and_the_shells_is_made_absolute(tmp_path, monkeypatch):
+    clean = sourcebook.read(write_chapter(tmp_path, "a"))
+    with pytest.raises(ZkitError, match="absolute"):
+        sourcebook.plan(clean, "embedded", None, {"out": "here"})
+    monkeypatch.chdir(tmp_path)
+    assert sourcebook.typed(["out=here"], clean) == {"out": str(tmp_path / "here")}
+
+
+def test_notebook_that_is_missing_or_is_none_is_refused(tmp_path):
+    with pytest.raises(ZkitError, match="there is no notebook"):
+        sourcebook.read(tmp_path / "a.ipynb")
+    (tmp_path / "b.ipynb").write_text("{]")
+    with pytest.raises(ZkitError, match="not a Jupyter notebook"):
+        sourcebook.read(tmp_path / "b.ipynb")
+
+
+def test_chapters_are_ordered_by_needs_and_bad_needs_are_refused(tmp_path):
+    def cleaned(**needs):
+        return [sourcebook.read(write_chapter(tmp_path, name, needs=tuple(n))) for name, n in needs.items()]
+
+    names = [chapter.name for chapter in sourcebook.in_order(cleaned(a=["c"], b=[], c=["b"]))]
+    assert names == ["b", "c", "a"]
+    with pytest.raises(ZkitError, match="circle: a, b"):
+        sourcebook.in_order(cleaned(a=["b"], b=["a"], c=[]))
+    with pytest.raises(ZkitError, match="a needs zz, which is not a chapter"):
+        sourcebook.in_order(cleaned(a=["zz"]))
