@@ -121,10 +121,12 @@ class Tracker:
 
     def select(self, positions: Positions) -> Bool[Tensor, "batch seq"] | bool:
         """The chosen tokens of the running forward pass; True or False where it is plainly all or none of them."""
-        if self._uncached and self.declared is None and positions.kind in ("prompt", "generated", "last"):
+        unknown = self.declared is None and (self._uncached or self._width == 0)
+        if unknown and positions.kind in ("prompt", "generated", "last"):
             raise ZkitError(
-                f"positions {positions.kind!r} need to know where the prompt ends, and a forward pass with "
-                "use_cache=False does not say; use Model.generate, or wrap the call in zkit.positions.prompt_width"
+                f"positions {positions.kind!r} need to know where the prompt ends, and a forward pass without a cache, "
+                "or with one filled before the block, does not say; use Model.generate, or wrap the call in "
+                "zkit.positions.prompt_width"
             )
         if self._past >= self._width > 0 and positions.kind != "span":
             return positions.kind in ("all", "generated")
