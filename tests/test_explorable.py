@@ -1,4 +1,4 @@
-"""The explorable: a whole grid or an error, the same bytes every time, no generated text that acts as markup."""
+"""The explorable: a whole grid or an error, the same bytes every time, no generated text acting as markup."""
 
 import html
 import json
