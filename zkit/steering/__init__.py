@@ -5,7 +5,7 @@ Source: Turner et al. 2023 (ActAdd); the styles and the literal recipe are those
 
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits, fold, steer
-from zkit.steering.strength import dose, reference_norms
+from zkit.steering.strength import alpha_for, dose, reference_norms
 from zkit.steering.styles import STYLES, Style
 from zkit.steering.sweep import sweep
 from zkit.steering.vectors import SteeringVector
@@ -15,10 +15,11 @@ __all__ = [
     "SteeringVector",
     "Style",
     "actadd",
+    "alpha_for",
     "dose",
     "edits",
     "fold",
     "reference_norms",
     "steer",
     "sweep",
-]  # fmt: skip
+]
