@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -63,3 +65,13 @@ def model(family: str = "qwen3", *, attn: str = "sdpa", dtype=torch.float32, see
     attn = "eager" if family == "gemma2" else attn  # the only attention Gemma 2 has
     hf = AutoModelForCausalLM.from_config(cfg, attn_implementation=attn, dtype=dtype)
     return Model(hf.eval().requires_grad_(False), tokenizer(), Source(f"tiny-{family}", None))
+
+
+@cache
+def shared(family: str = "qwen3", *, attn: str = "sdpa", seed: int = 0, window: int | None = None) -> Model:
+    """A model that tests read and never change. ``window``: sliding attention over so many tokens, where it exists."""
+    return model(family, attn=attn, seed=seed, **({} if window is None else {"sliding_window": window}))
+
+
+SLIDING = {"mistral": 16, "gemma2": 16, "gemma3": 16}
+"""Families with sliding attention, with a window that is shorter than the prompts of the tests."""
