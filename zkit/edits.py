@@ -116,9 +116,11 @@ def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Trac
         if item.rows is None:
             out, own = _kept(item, out, chosen), False
             continue
-        if not 0 <= item.rows.start < item.rows.stop <= tracker.batch:
+        low, high = item.rows.start or 0, tracker.batch if item.rows.stop is None else item.rows.stop
+        if item.rows.step not in (None, 1) or not 0 <= low < high <= tracker.batch:
             raise ZkitError(
-                f"an edit speaks of rows {item.rows.start} to {item.rows.stop - 1}, the batch has {tracker.batch}"
+                f"an edit speaks of the rows {item.rows}, the batch has {tracker.batch} rows; "
+                "give a slice inside it, without a step"
             )
         if not own:  # what the module returned is not ours to write into
             out, own = out.clone(), True
