@@ -117,7 +117,7 @@ def test_unreadable_results_are_refused(tmp_path, content):
     path = tmp_path / "results" / "00_c.json"
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(ZkitError, match="00_c.json"):
+    with pytest.raises(ZkitError, match=r"00_c\.json"):
         begin("01_d", namespace(tmp_path)).need("00_c")
 
 

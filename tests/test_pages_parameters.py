@@ -15,7 +15,9 @@ KNOWN = parameters.declared(
 
 
 def test_a_cell_declares_names_annotations_and_defaults_in_order():
-    found = parameters.declared('"""Doc."""\nalpha: float = 2.0  # a = b\ndoses: list[float] = [\n    0, 1.5,\n]\n', "c")
+    found = parameters.declared(
+        '"""Doc."""\nalpha: float = 2.0  # a = b\ndoses: list[float] = [\n    0, 1.5,\n]\n', "c"
+    )
     assert [(p.name, p.annotation, p.default) for p in found.values()] == [
         ("alpha", "float", 2.0),
         ("doses", "list[float]", [0, 1.5]),
@@ -34,7 +36,9 @@ def test_defaults_are_completed_by_what_is_given():
 
 
 def test_unknown_name_lists_the_chapters_own_and_the_closest():
-    with pytest.raises(ZkitError, match=r"chapter has no parameter 'alfa'; did you mean 'alpha'\?.*alpha, seed, profile"):
+    with pytest.raises(
+        ZkitError, match=r"chapter has no parameter 'alfa'; did you mean 'alpha'\?.*alpha, seed, profile"
+    ):
         parameters.validate(KNOWN, {"alfa": 1.0}, "chapter")
 
 
@@ -141,7 +145,9 @@ def test_unknown_profile_is_refused(tmp_path):
 
 
 def test_profile_sets_only_what_the_chapter_declares(tmp_path):
-    with_model = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"\ndtype: str = "auto"'))
+    with_model = sourcebook.read(
+        write_chapter(tmp_path, "a", parameters='model: str = "embedded"\ndtype: str = "auto"')
+    )
     without = sourcebook.read(write_chapter(tmp_path, "b", parameters="alpha: float = 1.0"))
     assert sourcebook.plan(with_model, "qwen").parameters == {"model": "Qwen/Qwen3-0.6B", "dtype": "bfloat16"}
     assert sourcebook.plan(without, "qwen").parameters == {"alpha": 1.0}

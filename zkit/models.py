@@ -166,18 +166,26 @@ def load(
     if device is not None and device_map is not None:
         raise ZkitError("give device or device_map, not both")
     options = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attn_implementation}
+    offline = source.offline()  # then what is cached must do
     bars = hf_logging.is_progress_bar_enabled()
     if source.path is not None:
         hf_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.location)
+        tokenizer = AutoTokenizer.from_pretrained(source.location, local_files_only=offline)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.location, output_loading_info=True, **{k: v for k, v in options.items() if v is not None}
+            source.location,
+            local_files_only=offline,
+            output_loading_info=True,
+            **{name: value for name, value in options.items() if value is not None},
         )
     except (OSError, ValueError) as error:
-        where = "folder" if source.path is not None else "folder here, nor reachable on the Hugging Face hub"
-        remedy = "" if source.path is not None else "; check the name and the network, or give a local folder"
-        raise ZkitError(f"cannot load model {source.id!r}: no usable {where}{remedy} ({_first_line(error)})") from error
+        if source.path is not None:
+            problem = f"{source.path} does not hold a usable model; save one there with `save_pretrained`"
+        elif offline:
+            problem = "it is no folder here, it is not cached, and the Hugging Face hub does not answer; give a folder"
+        else:
+            problem = "it is no folder here, and the Hugging Face hub does not give it out; check the name"
+        raise ZkitError(f"cannot load model {source.id!r}: {problem} ({_first_line(error)})") from error
     finally:
         if bars:
             hf_logging.enable_progress_bar()

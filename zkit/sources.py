@@ -38,6 +38,23 @@ class Source:
         """What transformers' ``from_pretrained`` takes."""
         return self.id if self.path is None else str(self.path)
 
+    def offline(self) -> bool:
+        """Whether this is a hub id and the hub does not answer within five seconds.
+
+        One request, because the hub's own client retries for most of a minute before it says so.
+        """
+        if self.path is not None:
+            return False
+        from huggingface_hub import constants, get_session
+
+        if constants.HF_HUB_OFFLINE:
+            return True
+        try:
+            get_session().head(constants.ENDPOINT, timeout=5)
+        except Exception:  # of whichever HTTP library the hub's client uses
+            return True
+        return False
+
     def folder(self) -> Path:
         """The local folder; for a hub id, its cached snapshot. ZkitError if the snapshot is not on this machine."""
         if self.path is not None:

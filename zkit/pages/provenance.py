@@ -92,14 +92,13 @@ def imported_modules(since: float) -> dict[str, str]:
 
 
 def module_digest(name: str) -> str:
-    """Hash of a zkit module's source and of data files that share its stem (``explorable.py``, ``explorable.js``);
-    "" for a module that no longer exists."""
+    """Hash of a zkit module's source and of the data files that are its own; "" for a module that no longer exists."""
     sources_of = _files(name)
     if not sources_of:
         return ""
     digest = hashlib.sha256()
     for file in sources_of:
-        digest.update(file.suffix.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -163,12 +162,16 @@ def cached_weights() -> Weights:
 
 
 def _files(module: str) -> list[Path]:
+    """A module's source and its data: files of the same stem, and for a package those of no other module's stem."""
     place = PACKAGE.joinpath(*module.split(".")[1:])
-    if (place / "__init__.py").is_file():
-        return [place / "__init__.py"]
-    if not place.with_suffix(".py").is_file():
+    package = (place / "__init__.py").is_file()
+    folder, stem = (place, "__init__") if package else (place.parent, place.name)
+    if not (folder / f"{stem}.py").is_file():
         return []
-    return sorted(file for file in place.parent.glob(f"{place.name}.*") if file.suffix != ".pyc" and file.is_file())
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix not in (".pyc", ".py"))
+    modules = {file.stem for file in folder.glob("*.py")}
+    own = [file for file in files if file.stem == stem or (package and file.stem not in modules)]
+    return [folder / f"{stem}.py", *own]
 
 
 def _differ(name: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
