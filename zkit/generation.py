@@ -124,7 +124,7 @@ def _chunked(
 
 def log_probs(
     model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], *, chat: bool = True, batch_size: int = 32
-) -> list[Float[Tensor, n_tokens]]:
+) -> list[Float[Tensor, " n_tokens"]]:
     """Teacher-forced log-probabilities (nats) of each token of ``continuations[i]`` after ``prompts[i]``.
 
     The continuation is tokenized by itself, without special tokens. Edits in force apply; the continuation counts as
@@ -187,7 +187,7 @@ def _greedy(model: Model, max_new_tokens: int, use_cache: bool) -> GenerationCon
     )
 
 
-def _completion(tokenizer: Any, new: Int[Tensor, seq], config: GenerationConfig) -> Completion:
+def _completion(tokenizer: Any, new: Int[Tensor, " seq"], config: GenerationConfig) -> Completion:
     ends = config.eos_token_id
     stop = {ends} if isinstance(ends, int) else set(ends or ())
     ids = new.tolist()

@@ -23,13 +23,13 @@ NEUTRAL = (
 """Questions without a style, for reference norms."""
 
 
-def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, n_layers]:
+def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, " n_layers"]:
     """The median norm of the states of all tokens but the first, at the output of each layer."""
     states = torch.cat([tokens[1:] for tokens in token_states(model, prompts)])
     return states.norm(dim=-1).median(dim=0).values
 
 
-def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, n_layers]) -> float:
+def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
     """alpha |v| over the usual norm of a token at the layer: the size of the change as a share of the state.
 
     ``v`` has one layer; ``reference`` is :func:`reference_norms`. Signed as alpha. Raises ZkitError for several layers.
@@ -37,7 +37,7 @@ def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, n_layers]) ->
     return alpha * v.norm / _usual(v, reference)
 
 
-def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, n_layers]) -> float:
+def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
     """The alpha that gives a dose. Raises ZkitError for several layers or a zero vector."""
     if v.norm == 0:
         raise ZkitError("no alpha gives a zero vector a dose")

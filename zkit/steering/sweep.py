@@ -28,7 +28,7 @@ def sweep(
     doses: Sequence[float] | None = None,
     positions: str | Positions = "all",
     sink: bool = False,
-    reference: Float[Tensor, n_layers] | None = None,
+    reference: Float[Tensor, " n_layers"] | None = None,
     max_new_tokens: int = 96,
     batch_size: int = 64,
 ) -> pd.DataFrame:

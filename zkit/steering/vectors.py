@@ -28,7 +28,7 @@ class SteeringVector:
     Raises ZkitError if there is no layer, the widths differ, or a value is not finite.
     """
 
-    vectors: Mapping[int, Float[Tensor, d_model]]
+    vectors: Mapping[int, Float[Tensor, " d_model"]]
     note: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
