@@ -13,7 +13,7 @@ from torch import nn
 from zkit.edits import Edit, add, edit
 from zkit.errors import ZkitError
 from zkit.models import Model
-from zkit.positions import Positions, parse
+from zkit.positions import Positions, Tracker, parse
 from zkit.steering.vectors import SteeringVector
 
 
@@ -51,9 +51,12 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
 
     It equals ``steer(..., sink=True)`` up to rounding. The copy lives in memory only: these architectures have no such
     bias in their configuration, so ``save_pretrained`` would lose it.
-    Raises ZkitError as :func:`edits` does, and for layers that normalise the output of their MLP (Gemma 2 and 3).
+    Raises ZkitError as :func:`edits` does, for layers that normalise the output of their MLP (Gemma 2 and 3), and
+    inside a block that edits the model.
     """
     edits(model, v, alpha)
+    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
+        raise ZkitError("fold copies the model, and the copy would keep the edits in force; call it outside the block")
     folded = replace(model, hf=copy.deepcopy(model.hf))
     for layer in v.layers:
         block = folded.layers[layer]
