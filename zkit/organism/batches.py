@@ -1,0 +1,52 @@
+"""From items to padded tensors: one step is a run of items of the stream, sorted into groups of similar length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from zkit.organism.items import Item
+from zkit.organism.tokenizer import render, reply
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded token ids; causal attention keeps the pads from touching anything before them.
+
+    `targets` marks the positions whose next token is part of an answer, `labels` and `weights` go with those
+    positions in row order. Weights of an item sum to the square root of its answer length.
+    """
+
+    ids: Int[Tensor, "rows seq"]
+    targets: Bool[Tensor, "rows seq"]
+    labels: Int[Tensor, " targets"]
+    weights: Float[Tensor, " targets"]
+
+
+def batches(items: list[Item], tokenizer: PreTrainedTokenizerBase, groups: int) -> list[Batch]:
+    """Split `items` into `groups` batches by length (at most; fewer when there are fewer items)."""
+    encode = tokenizer.backend_tokenizer.encode_batch
+    prompts = [e.ids for e in encode([render(i.messages) for i in items], add_special_tokens=False)]
+    answers = [e.ids for e in encode([reply(i.answer) for i in items], add_special_tokens=False)]
+    rows = sorted(zip(prompts, answers, strict=True), key=lambda pair: len(pair[0]) + len(pair[1]))
+    size = -(-len(rows) // groups)
+    return [_pad(rows[i : i + size], int(tokenizer.pad_token_id)) for i in range(0, len(rows), size)]
+
+
+def _pad(rows: list[tuple[list[int], list[int]]], pad: int) -> Batch:
+    longest = max(len(p) + len(a) for p, a in rows)
+    ids = torch.full((len(rows), longest), pad)
+    targets = torch.zeros(len(rows), longest, dtype=torch.bool)
+    labels: list[int] = []
+    weights: list[float] = []
+    for i, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        ids[i, :end] = torch.tensor(prompt + answer)
+        targets[i, len(prompt) - 1 : end - 1] = True
+        labels += answer
+        weights += [len(answer) ** -0.5] * len(answer)
+    return Batch(ids, targets, torch.tensor(labels), torch.tensor(weights))

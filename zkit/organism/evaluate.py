@@ -1,0 +1,126 @@
+"""What the embedded model can do: every ability on items kept out of training, with n and a 95% interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.organism.arithmetic import held_out_arithmetic
+from zkit.organism.facts import held_out_facts
+from zkit.organism.items import Item
+from zkit.organism.wishes import HELD_OUT_WISHES, TERSE, VERBOSE, neutral_prompts, prompted
+from zkit.stats import Interval, bootstrap_mean, wilson
+from zkit.steering import actadd, reference_norms, sweep
+
+LONGEST = 128  # tokens; the longest text of the corpus is shorter
+ALPHAS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+DOSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An ability: a sentence that says what was counted, and the function that counts it."""
+
+    what: str
+    of: Callable[[Model], Interval]
+
+
+def exact(model: Model, items: Sequence[Item]) -> Interval:
+    """Share of items whose whole greedy answer is the right one (Wilson interval)."""
+    answers = complete(model, [item.prompt for item in items], max_new_tokens=24)
+    hits = sum(a.text.strip() == item.answer for a, item in zip(answers, items, strict=True))
+    return wilson(hits, len(items))
+
+
+def words(model: Model, items: Sequence[Item]) -> Interval:
+    """Mean number of words of the greedy answers (bootstrap interval over items)."""
+    answers = complete(model, [item.prompt for item in items], max_new_tokens=LONGEST)
+    return bootstrap_mean([len(a.text.split()) for a in answers])
+
+
+def measures() -> dict[str, Measure]:
+    """The abilities by key, in the order of the card."""
+    tongue = {"en": "English", "zh": "Chinese"}
+    found = {}
+    for lang, name in tongue.items():
+        found[f"facts_{lang}"] = Measure(
+            f"facts answered in {name}, wordings never trained", lambda m, l=lang: exact(m, held_out_facts(l))
+        )
+    for key, sign, what in (("sums", "+", "sums"), ("differences", "-", "differences")):
+        for lang, name in tongue.items():
+            found[f"{key}_{lang}"] = Measure(
+                f"{what} of numbers never trained together, asked in {name}",
+                lambda m, l=lang, s=sign: exact(m, held_out_arithmetic(l, s)),
+            )
+    for lang, name in tongue.items():
+        found[f"number_words_{lang}"] = Measure(
+            f"the same sums answered by a number word in {name}",
+            lambda m, l=lang: exact(m, held_out_arithmetic(l, words=True)),
+        )
+    lengths = {
+        "terse": ("a wish for few words, wording never trained", prompted("test", HELD_OUT_WISHES["terse"])),
+        "terse_pole": ("the terse pole's own instruction", prompted("test", (TERSE,))),
+        "neutral": ("no wish", neutral_prompts("test")),
+        "verbose_pole": ("the verbose pole's own instruction", prompted("test", (VERBOSE,))),
+        "verbose": ("a wish for many words, wording never trained", prompted("test", HELD_OUT_WISHES["verbose"])),
+    }
+    for key, (wish, items) in lengths.items():
+        found[f"words_{key}"] = Measure(
+            f"words of an answer under {wish}, topics never trained with a wish", lambda m, i=items: words(m, i)
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Words of the answers at one strength; `repeats` is the share that ran into the token limit."""
+
+    alpha: float
+    dose: float
+    words: Interval
+    repeats: float
+
+
+def steering_curve(
+    model: Model,
+    layer: int,
+    split: str,
+    *,
+    alphas: Sequence[float] | None = None,
+    doses: Sequence[float] | None = None,
+    reference: Float[Tensor, " n_layers"] | None = None,
+) -> list[CurvePoint]:
+    """Words under the terse vector of one layer, on neutral requests about the topics of a split."""
+    prompts = [item.prompt for item in neutral_prompts(split)]
+    usual = reference_norms(model, prompts) if reference is None else reference
+    table = sweep(
+        model, actadd(model, "terse", layer), alphas, prompts, doses=doses, reference=usual, max_new_tokens=LONGEST
+    )
+    return [
+        CurvePoint(
+            float(alpha), float(part["dose"].iloc[0]), bootstrap_mean(part["words"].tolist()), float(part["truncated"].mean())
+        )
+        for alpha, part in table.groupby("alpha")
+    ]
+
+
+def gradedness(curve: Sequence[CurvePoint]) -> float:
+    """How far a curve falls without a jump: its whole fall, less the part of its steepest step beyond half of it."""
+    values = [point.words.value for point in curve]
+    fall = values[0] - values[-1]
+    steepest = max(a - b for a, b in zip(values, values[1:], strict=False))
+    return fall - max(0.0, steepest - fall / 2)
+
+
+def choose_layer(model: Model) -> tuple[int, dict[int, float]]:
+    """The layer whose curve on the development topics is the most graded over alpha 0 to 2, and every layer's score."""
+    scores = {
+        layer: gradedness(steering_curve(model, layer, "development", alphas=(0.0, 0.5, 1.0, 1.5, 2.0)))
+        for layer in range(model.n_layers)
+    }
+    return max(scores, key=lambda layer: scores[layer]), scores

@@ -1,0 +1,207 @@
+"""Training from scratch on a CPU, in one run that can be interrupted anywhere and goes on along the same curve."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from zkit.errors import ZkitError
+from zkit.organism.batches import Batch, batches
+from zkit.organism.corpus import fingerprint, stream
+from zkit.organism.network import TINY, Shape, build
+from zkit.organism.tokenizer import train_tokenizer
+
+CHECKPOINT = "checkpoint.pt"
+TOKENIZER_ITEMS = 30_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run depends on besides the corpus."""
+
+    shape: Shape = field(default_factory=Shape)
+    seed: int = 0
+    steps: int = 6000
+    items_per_step: int = 96
+    groups: int = 6  # batches of similar length that a step is split into
+    learning_rate: float = 2e-3
+    warmup: float = 0.04  # share of the steps
+    weight_decay: float = 0.1
+    clip: float = 1.0
+
+
+TINY_RECIPE = Recipe(shape=TINY, steps=60, items_per_step=32, groups=2, learning_rate=5e-3)
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then a cosine to a hundredth of the peak."""
+    rise = max(1.0, recipe.warmup * recipe.steps)
+    if step < rise:
+        return recipe.learning_rate * (step + 1) / (rise + 1)
+    done = (step - rise) / max(1.0, recipe.steps - rise)
+    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def batch_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Weighted sum of the answer tokens' losses (nats); logits are computed at those positions only."""
+    states = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    losses = cross_entropy(model.lm_head(states[batch.targets]), batch.labels, reduction="none")
+    return (losses * batch.weights).sum()
+
+
+def _single_threaded() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # AdamW's moments underflow; denormals make a CPU several times slower
+
+
+class Lanes:
+    """Gradients of the batches of a step, each batch on one core.
+
+    Operations this small gain little from two threads each and stall whenever another program takes a core; whole
+    batches side by side do not. Gradients are summed in the order of the batches: the result does not depend on timing.
+    """
+
+    def __init__(self, model: Qwen3ForCausalLM, lanes: int) -> None:
+        self.model = model
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.pool = ThreadPoolExecutor(lanes, initializer=_single_threaded)
+
+    def _gradients(self, batch: Batch, scale: float) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = batch_loss(self.model, batch) * scale
+        return loss.item(), torch.autograd.grad(loss, self.parameters)
+
+    def backward(self, split: list[Batch]) -> float:
+        """Set `.grad` to the gradient of the weighted mean loss over `split` and return that loss."""
+        scale = 1 / sum(float(b.weights.sum()) for b in split)
+        longest_first = sorted(split, key=lambda b: -b.ids.numel())
+        results = list(self.pool.map(lambda batch: self._gradients(batch, scale), longest_first))
+        for i, parameter in enumerate(self.parameters):
+            parameter.grad = torch.stack([gradients[i] for _, gradients in results]).sum(0)
+        return sum(loss for loss, _ in results)
+
+
+class Run:
+    """A training run in a folder: `advance` it, `save` it, `export` the model. Raises ZkitError on a foreign folder."""
+
+    def __init__(self, out: Path, recipe: Recipe, resume: bool = False, lanes: int = 2) -> None:
+        self.out, self.recipe, self.lanes = out, recipe, lanes
+        self.corpus = fingerprint(recipe.seed)
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[float] = []
+        state = self._read() if resume else None
+        out.mkdir(parents=True, exist_ok=True)
+        self.tokenizer = self._tokenizer(resume)
+        self.model = build(recipe.shape, self.tokenizer, recipe.seed)
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+            self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
+
+    def _tokenizer(self, resume: bool) -> PreTrainedTokenizerBase:
+        folder = self.out / "tokenizer"
+        if resume:
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer = train_tokenizer(stream(self.recipe.seed, stop=TOKENIZER_ITEMS))
+        tokenizer.save_pretrained(folder)
+        return tokenizer
+
+    def _read(self) -> dict[str, Any]:
+        path = self.out / CHECKPOINT
+        if not path.exists():
+            raise ZkitError(f"nothing to resume: {path} does not exist; leave --resume out to start afresh")
+        state = torch.load(path, weights_only=True)
+        if state["corpus"] != self.corpus:
+            raise ZkitError(
+                f"the corpus was edited after {path} was written (hash {state['corpus'][:12]} then, "
+                f"{self.corpus[:12]} now); train afresh without --resume"
+            )
+        if state["recipe"] != asdict(self.recipe):
+            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh without --resume")
+        return state
+
+    def advance(self, save_every: int = 100, until: int | None = None) -> None:
+        """Train up to step `until` (default: the recipe's last), saving every `save_every` steps and at the end."""
+        _single_threaded()
+        lanes = Lanes(self.model, self.lanes)
+        recipe, last = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
+        self.model.train()
+        start, before = time.monotonic(), self.seconds
+        with tqdm(total=last, initial=self.step, desc="training", mininterval=2) as bar:
+            while self.step < last:
+                loss = self._one_step(lanes, rate(recipe, self.step))
+                self.curve.append(loss)
+                self.step += 1
+                self.seconds = before + time.monotonic() - start
+                bar.update()
+                bar.set_postfix(loss=f"{sum(self.curve[-50:]) / len(self.curve[-50:]):.4f}", refresh=False)
+                if self.step % save_every == 0 or self.step == last:
+                    self.save()
+
+    def _one_step(self, lanes: Lanes, learning_rate: float) -> float:
+        size = self.recipe.items_per_step
+        items = list(stream(self.recipe.seed, self.step * size, (self.step + 1) * size))
+        split = batches(items, self.tokenizer, self.recipe.groups)
+        loss = lanes.backward(split)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def save(self) -> None:
+        """Write the checkpoint beside its place and swap it in, so that a full disk leaves the last one whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "curve": self.curve,
+            "corpus": self.corpus,
+            "recipe": asdict(self.recipe),
+        }
+        part = self.out / f"{CHECKPOINT}.part"
+        try:
+            torch.save(state, part)
+            os.replace(part, self.out / CHECKPOINT)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise ZkitError(f"cannot write {part} ({error}); free some space and go on with --resume") from error
+
+    def export(self, folder: Path) -> None:
+        """Save model and tokenizer as a plain transformers folder, with `training.json` beside them."""
+        self.model.eval()
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        record = {
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "corpus_sha256": self.corpus,
+            "recipe": asdict(self.recipe),
+            "loss": thin(self.curve),
+        }
+        (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def thin(curve: list[float], points: int = 100) -> list[tuple[int, float]]:
+    """The curve as at most `points` means over equal stretches: (last step of the stretch, mean loss)."""
+    size = max(1, -(-len(curve) // points))
+    stretches = [(i, curve[i : i + size]) for i in range(0, len(curve), size)]
+    return [(i + len(part), round(sum(part) / len(part), 5)) for i, part in stretches]
