@@ -3,6 +3,7 @@ the kernel starts."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 from zkit.errors import ZkitError
 from zkit.pages import files, foot, places, provenance
+from zkit.pages.parameters import text
 
 SINGLE_THREAD = {
     f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
@@ -59,7 +61,7 @@ class Failure:
         if self.traceback:
             parts.append("traceback:\n" + _indented(self.traceback))
         if self.kept:
-            parts.append(f"the failed copy is kept in {self.kept}; the last good one still stands")
+            parts.append(f"the failed copy is kept in {self.kept}; an earlier good one still stands")
         return "\n".join(parts)
 
 
@@ -126,15 +128,13 @@ def keep_failed(task: Task) -> str:
 
 
 def running_cell(partial: Path) -> str:
-    """Source of the cell that was running when a partial copy was last saved; "" if that cannot be told."""
-    import json
-
+    """Source of the last cell that a partial copy began; "" if that cannot be told."""
     try:
         cells = json.loads(partial.read_text(encoding="utf-8"))["cells"]
+        begun = [cell for cell in cells if cell["metadata"]["papermill"]["start_time"]]
     except (OSError, ValueError, KeyError):
         return ""
-    states = [(cell["metadata"].get("papermill", {}).get("status"), "".join(cell["source"])) for cell in cells]
-    return next((source for status, source in states if status in ("running", "failed")), "")
+    return text(begun[-1]["source"]) if begun else ""
 
 
 def plain(terminal: str) -> str:
@@ -204,5 +204,5 @@ def _escaped(path: str) -> str:
     return path.replace("{", "{{").replace("}", "}}")
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.rstrip().splitlines())
+def _indented(block: str) -> str:
+    return "\n".join(f"    {line}" for line in block.rstrip().splitlines())
