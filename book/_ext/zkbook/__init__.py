@@ -1,0 +1,22 @@
+"""The book's side of Sphinx: what is computed at build time, and what keeps pages free of other hosts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import vendor  # noqa: E402
+
+from zkbook import numbers, scripts, tables  # noqa: E402
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("config-inited", lambda *_: vendor.vendor())
+    for part in (scripts, numbers, tables):
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,33 @@
+"""Number the figures of a page in their order, and let ``{ref}`fig-<key>``` refer to one."""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+_FIGURE = re.compile(r'<figure class="zk-figure[^"]*" id="(fig-[a-z0-9-]+)">')
+_NUMBER = '<span class="zk-number"></span>'
+
+
+def number(app: Sphinx, doctree: nodes.document) -> None:
+    """Write "Figure 3. " into captions and register the figures as labels of their page."""
+    domain = app.env.get_domain("std")
+    count = 0
+    for raw in list(doctree.findall(nodes.raw)):
+        text = raw.astext()
+        found = _FIGURE.search(text)
+        if not found:
+            continue
+        count += 1
+        title = f"Figure {count}"
+        written = text.replace(_NUMBER, f'<span class="zk-number">{title}. </span>', 1)
+        raw.replace_self(nodes.raw("", written, **raw.attributes))
+        key = found[1]
+        domain.anonlabels[key] = app.env.docname, key  # type: ignore[attr-defined]
+        domain.labels[key] = app.env.docname, key, title  # type: ignore[attr-defined]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", number)
