@@ -87,11 +87,18 @@ def test_injected_values_are_taken(tmp_path):
     assert begin("00_c", namespace(tmp_path, injected="alpha = 3")).parameters["alpha"] == 3.0
 
 
-def test_a_later_cell_of_annotated_names_with_magics_around_it_does_no_harm(tmp_path):
+def test_cells_with_magics_and_annotated_names_of_other_kinds_do_no_harm(tmp_path):
     space = namespace(tmp_path)
     space["In"].insert(1, "%load_ext autoreload\n!ls")
-    space["In"].insert(-1, "x: int = len('a')\nprint(x)")
+    exec("x: object = object()", space)
+    assert list(begin("00_c", space).parameters) == ["alpha", "seed", "profile", "out"]
+
+
+def test_parameters_are_found_without_a_history_as_under_nbval(tmp_path):
+    space = namespace(tmp_path) | {"In": [""]}
     assert begin("00_c", space).parameters["alpha"] == 2.0
+    with pytest.raises(ZkitError, match="alpha = 'much' is refused"):
+        begin("00_c", space | {"alpha": "much"})
 
 
 def test_begin_without_a_parameters_cell_says_what_to_do(tmp_path):

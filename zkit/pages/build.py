@@ -69,8 +69,12 @@ def fingerprint(root: Path) -> str:
 
 
 def _sources(root: Path) -> list[Path]:
-    tree = [file for file in (root / "book").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    return sorted([*tree, *root.glob("*.md"), root / "_config.yml", root / "_toc.yml"])
+    """Files under book/, pages elsewhere that the contents list, configuration, and the embedded model's card."""
+    found = {file for file in (root / "book").rglob("*") if "__pycache__" not in file.parts}
+    for page in _files(_contents(root)):
+        found |= {root / f"{page}{suffix}" for suffix in ("", ".md", ".ipynb")}
+    found |= {root / "_config.yml", root / "_toc.yml", *(root / "zkit" / "organism" / "weights").glob("*.json")}
+    return sorted(file for file in found if file.is_file())
 
 
 def _vendor(root: Path) -> None:
@@ -123,9 +127,12 @@ def _replace(fresh: Path, built: Path, mark: Path) -> None:
 
 def _missing(root: Path, built: Path) -> list[str]:
     """Pages of the table of contents that were not built. jupyter-book 2 builds none and calls that a success."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [f"{Path(file).with_suffix('') if file.endswith(('.md', '.ipynb')) else file}.html" for file in _files(toc)]
+    pages = [f"{page.removesuffix('.md').removesuffix('.ipynb')}.html" for page in _files(_contents(root))]
     return [page for page in ["index.html", *pages] if not (built / page).is_file()]
+
+
+def _contents(root: Path) -> Any:
+    return yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
 
 
 def _files(entry: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
 import platform
 import sys
 import time
@@ -173,15 +174,23 @@ class Chapter:
 
 
 def _declared(name: str, namespace: Mapping[str, Any]) -> dict[str, parameters.Parameter]:
-    """The parameters of the last executed cell that holds annotated assignments and nothing else."""
-    for source in reversed(namespace.get("In", [])):
-        statements = [node for node in _parsed(source) if not parameters.is_docstring(node)]
-        if statements and all(isinstance(node, ast.AnnAssign) for node in statements):
-            return parameters.declared(source, name)
-    raise ZkitError(
-        f"{name}: no cell of annotated parameters (`alpha: float = 2.0`) was executed before begin(); "
-        "run the notebook from its first cell, and pass globals()"
-    )
+    """The parameters among the annotated names. ``In`` cannot tell: nbval runs cells without a history."""
+    known = {
+        given: parameters.Parameter(given, _written(annotation), namespace[given])
+        for given, annotation in namespace.get("__annotations__", {}).items()
+        if given in namespace
+    }
+    known = {given: parameter for given, parameter in known.items() if parameter.is_typed}
+    if not known:
+        raise ZkitError(
+            f"{name}: no cell of annotated parameters (`alpha: float = 2.0`) was executed before begin(); "
+            "run the notebook from its first cell, and pass globals()"
+        )
+    return known
+
+
+def _written(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _injected(namespace: Mapping[str, Any]) -> list[str]:

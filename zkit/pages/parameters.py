@@ -4,8 +4,7 @@ A notebook declares its parameters in one cell tagged ``parameters``, one annota
 
     alpha: float = 2.0  # steering strength
 
-The cell is read with :mod:`ast`, so the runner (which has the file) and the chapter (which has the executed source)
-read it in the same way. papermill's own reader is a regular expression that drops lines without saying so.
+The cell is read with :mod:`ast`: papermill's own reader is a regular expression that drops lines without saying so.
 """
 
 from __future__ import annotations
@@ -74,6 +73,11 @@ class Parameter:
         return _SIMPLE.get(self.annotation, Any)
 
     @property
+    def is_typed(self) -> bool:
+        """Whether there is a type to check it by."""
+        return self.name in VOCABULARY or self.annotation in _SIMPLE
+
+    @property
     def meaning(self) -> str:
         return VOCABULARY[self.name][1] if self.name in VOCABULARY else self.annotation or "any value"
 
@@ -90,8 +94,8 @@ def declared(source: str, chapter: str) -> dict[str, Parameter]:
     except SyntaxError as error:
         raise ZkitError(f"{chapter}: the parameters cell is not Python: line {error.lineno}: {error.msg}") from error
     for statement in body:
-        if is_docstring(statement):
-            continue
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a docstring
         name, annotation, value = _assignment(statement)
         if name is None or value is None:
             raise ZkitError(
@@ -155,10 +159,6 @@ def parse(assignment: str, known: Mapping[str, Parameter]) -> tuple[str, Any]:
         except ValueError:
             pass
     return name, value
-
-
-def is_docstring(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def text(source: str | list[str]) -> str:
