@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
 from zkit.positions import prompt_width
-from zkit.prompts import Prompt, check_prompts
+from zkit.prompts import Prompt, check_batch_size, check_prompts
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -72,6 +73,7 @@ def complete(
     """
     if max_new_tokens < 1:
         raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    check_batch_size(batch_size)
     if arms is None:
         return _chunked(model, prompts, [[]], max_new_tokens, chat, batch_size, use_cache)[0]
     if len(arms) == 0:
@@ -110,7 +112,7 @@ def _chunked(
             for item in arm
         ]
         stacked = {name: x.repeat(len(arms), 1) for name, x in batch.items()}
-        with torch.no_grad(), edit(model, edits), prompt_width(model.decoder, width):
+        with torch.no_grad(), edit(model, edits), prompt_width(model.decoder, width), _only(config, model.hf):
             new = model.hf.generate(
                 **stacked,
                 generation_config=config,
@@ -133,7 +135,7 @@ def log_probs(
     if len(prompts) != len(continuations):
         raise ZkitError(f"{len(prompts)} prompts but {len(continuations)} continuations; give one for each prompt")
     scores: list[Tensor] = []
-    for start in range(0, len(check_prompts(prompts)), batch_size):
+    for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
         batch = model.tokenize(prompts[start : start + batch_size], chat)
         texts = list(continuations[start : start + batch_size])
         tail = model.tokenizer(
@@ -171,20 +173,25 @@ def _check_logits(logits: Tensor) -> None:
 
 
 def _greedy(model: Model, max_new_tokens: int, use_cache: bool) -> GenerationConfig:
-    """Pure greedy decoding; every sampling field is set, else the model's own generation_config would fill it in."""
     own: Any = model.hf.generation_config
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
         use_cache=use_cache,
         do_sample=False,
-        num_beams=1,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=50,
-        repetition_penalty=1.0,
         eos_token_id=own.eos_token_id if own.eos_token_id is not None else model.tokenizer.eos_token_id,
         pad_token_id=model.tokenizer.pad_token_id,
     )
+
+
+@contextmanager
+def _only(config: GenerationConfig, hf: Any) -> Iterator[None]:
+    """``hf.generate`` fills what a config leaves unset from the model's own settings: put the config in their place."""
+    own = hf.generation_config
+    hf.generation_config = config
+    try:
+        yield
+    finally:
+        hf.generation_config = own
 
 
 def _completion(tokenizer: Any, new: Int[Tensor, " seq"], config: GenerationConfig) -> Completion:

@@ -14,6 +14,15 @@ def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
     """Return ``prompts`` if it is a non-empty list of prompts; ZkitError otherwise."""
     if isinstance(prompts, str):
         raise ZkitError(f"prompts must be a list, got the string {prompts[:40]!r}; write [{prompts[:20]!r}]")
+    if not hasattr(prompts, "__len__"):
+        raise ZkitError(f"prompts must be a list, got {type(prompts).__name__}; write list(...) around an iterator")
     if len(prompts) == 0:
         raise ZkitError("the list of prompts is empty; give at least one prompt")
     return prompts
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Return ``batch_size`` if it is at least 1; ZkitError otherwise."""
+    if batch_size < 1:
+        raise ZkitError(f"batch_size is {batch_size}; it must be at least 1")
+    return batch_size

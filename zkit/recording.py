@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zkit.errors import ZkitError
 from zkit.positions import Positions, Tracker, parse, prompt_width
-from zkit.prompts import Prompt, check_prompts
+from zkit.prompts import Prompt, check_batch_size, check_prompts
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -55,8 +55,10 @@ def mean_state(
 
     ``prompts`` may be any iterable; ``options`` are those of :func:`record`. Raises as :func:`record` does.
     """
+    if isinstance(prompts, str):
+        check_prompts(prompts)
     total, n, stream = torch.zeros((), dtype=torch.float64), 0, iter(prompts)
-    while chunk := list(islice(stream, batch_size)):
+    while chunk := list(islice(stream, check_batch_size(batch_size))):
         total = total + record(model, chunk, pool, batch_size=batch_size, **options).double().sum(0)
         n += len(chunk)
     if n == 0:
@@ -113,7 +115,7 @@ def _batches(
     wanted = list(range(model.n_layers)) if layers is None else [model.check_layer(layer) for layer in layers]
     if not wanted:
         raise ZkitError(f"no layers asked for; give some of 0 to {model.n_layers - 1}, or None for all")
-    for start in range(0, len(check_prompts(prompts)), batch_size):
+    for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
         batch = model.tokenize(prompts[start : start + batch_size], chat)
         found: dict[int, Any] = {}
         tracker = Tracker()
