@@ -33,7 +33,7 @@ def plain_generate(model, prompts, additions, n=NEW):
             **batch, max_new_tokens=n, do_sample=False, output_logits=True, return_dict_in_generate=True
         )
     tokens = [row.tolist() for row in out.sequences[:, batch["input_ids"].shape[1] :]]
-    cut = [row[: row.index(258) + 1] if 258 in row else row for row in tokens]
+    cut = [row[: row.index(tiny.END) + 1] if tiny.END in row else row for row in tokens]
     return cut, torch.stack(out.logits, 1)
 
 
@@ -68,7 +68,7 @@ def agree(model, prompts, additions, tokens, logits, ties):
 
 def texts_agree(model, tokens, answers, excused):
     for found, answer, near in zip(tokens, answers, excused, strict=True):
-        ended = found[-1] == 258
+        ended = found[-1] == tiny.END
         text = model.tokenizer.decode(found[:-1] if ended else found, skip_special_tokens=True)
         assert near or (answer.text, answer.truncated) == (text, not ended)
 

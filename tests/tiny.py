@@ -28,10 +28,12 @@ TEMPLATE = (
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 
+END, PAD = 256, 257
+
 _SHAPE = dict(
     vocab_size=272, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, head_dim=8, max_position_embeddings=512, bos_token_id=None, eos_token_id=258,
-    pad_token_id=256, initializer_range=0.15,
+    num_key_value_heads=2, head_dim=8, max_position_embeddings=512, bos_token_id=None, eos_token_id=END,
+    pad_token_id=PAD, initializer_range=0.15,
 )  # fmt: skip
 
 CONFIGS = {
@@ -50,7 +52,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=fast, eos_token="<|im_end|>", pad_token="<|endoftext|>",
         additional_special_tokens=SPECIAL[1:2] + SPECIAL[3:],
     )  # fmt: skip
-    assert len(wrapped) == 261, len(wrapped)
+    assert (len(wrapped), wrapped.eos_token_id, wrapped.pad_token_id) == (261, END, PAD)
     wrapped.chat_template = TEMPLATE
     return wrapped
 

@@ -1,0 +1,187 @@
+"""Recording: one pass, stopped early, against hooks written by hand; positions, pools, dtypes, bad states."""
+
+import pytest
+import reference
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import few
+
+import zkit
+from zkit.models import SITES
+
+PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides", "b"]
+TOLERANCE = 1e-5
+
+
+def row_states(model, ids, site="layer"):
+    """[n_tokens, n_layers, width] of one unpadded row, by hooks of the test's own."""
+    seen, handles = {}, []
+    for l, block in enumerate(model.hf.model.layers):
+        if site == "down_proj_in":
+            handles.append(
+                block.mlp.down_proj.register_forward_pre_hook(lambda m, args, l=l: seen.__setitem__(l, args[0][0]))
+            )
+        else:
+            module = {"layer": block, "attn": block.self_attn, "mlp": block.mlp}[site]
+            handles.append(
+                module.register_forward_hook(
+                    lambda m, args, out, l=l: seen.__setitem__(l, (out[0] if isinstance(out, tuple) else out)[0])
+                )
+            )
+    with torch.no_grad():
+        model.hf(input_ids=torch.tensor([ids]))
+    for handle in handles:
+        handle.remove()
+    return torch.stack([seen[l].float() for l in range(model.n_layers)], 1)
+
+
+def close(a, b, tolerance=TOLERANCE):
+    return a.shape == b.shape and torch.allclose(a, b, atol=tolerance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", tiny.CONFIGS)
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_of_every_family_against_hooks_by_hand(family, site):
+    model = tiny.shared(family)
+    want = [row_states(model, ids, site) for ids in reference.rows(model, PROMPTS)]
+    assert want[0].shape[-1] == model.width(site) == (48 if site == "down_proj_in" else 32)
+    assert all(map(close, zkit.token_states(model, PROMPTS, site=site), want))
+    assert close(zkit.record(model, PROMPTS, site=site), torch.stack([w[1:].mean(0) for w in want]))
+    assert close(zkit.record(model, PROMPTS, "last", site=site), torch.stack([w[-1] for w in want]))
+    assert close(zkit.record(model, PROMPTS, site=site, sink=True), torch.stack([w.mean(0) for w in want]))
+
+
+selections = st.builds(
+    reference.selector,
+    st.sampled_from(["all", "prompt", "last", "span"]), st.integers(1, 12), st.integers(13, 20), st.booleans(),
+)  # fmt: skip
+
+
+@few
+@given(
+    st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5),
+    selections,
+    st.sampled_from(["mean", "last"]),
+    st.lists(st.integers(0, 3), min_size=1, max_size=5),
+    st.integers(1, 6),
+)
+def test_positions_pools_layers_and_batches(prompts, where, pool, layers, batch_size):
+    """Any layers in any order and number, any batch size: the same rows."""
+    model = tiny.shared()
+    got = zkit.record(model, prompts, pool, positions=where.chosen, layers=layers, batch_size=batch_size)
+    want = []
+    for ids in reference.rows(model, prompts):
+        states = row_states(model, ids)[sorted(where.places(len(ids), len(ids)))][:, layers]
+        want.append(states.mean(0) if pool == "mean" else states[-1])
+    assert got.dtype == torch.float32
+    assert close(got, torch.stack(want))
+
+
+@few
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=9), st.integers(1, 4))
+def test_the_running_mean_is_the_mean(prompts, batch_size):
+    model = tiny.shared()
+    for pool in ("mean", "last"):
+        want = zkit.record(model, prompts, pool, layers=[2, 0], site="mlp").mean(0)
+        stream = (prompt for prompt in prompts)
+        assert close(zkit.mean_state(model, stream, pool, batch_size=batch_size, layers=[2, 0], site="mlp"), want)
+
+
+def count_passes(model):
+    calls = [0] * model.n_layers
+    for l, block in enumerate(model.layers):
+        block.register_forward_hook(lambda m, args, out, l=l: calls.__setitem__(l, calls[l] + 1))
+    return calls
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_one_pass_that_stops_early(site):
+    model = tiny.model()
+    calls, head = count_passes(model), []
+    model.hf.lm_head.register_forward_hook(lambda *_: head.append(1))
+    zkit.record(model, PROMPTS, site=site)
+    assert calls == [1, 1, 1, 1 if site == "layer" else 0]  # inside the last layer, stopped before its end
+    zkit.record(model, PROMPTS, site=site, layers=[1, 0, 1])
+    assert calls[:2] == [2, 2 if site == "layer" else 1]
+    assert calls[2] == 1
+    zkit.record(model, PROMPTS, layers=[3], batch_size=2)
+    assert calls[0] == 4
+    assert not head
+
+
+def test_edits_in_force_are_recorded():
+    model = tiny.shared()
+    delta = reference.random_vector(model, 0)
+    plain = zkit.record(model, PROMPTS)
+    with zkit.steer(model, zkit.steering.SteeringVector({1: delta})):
+        steered = zkit.record(model, PROMPTS)
+    assert torch.equal(steered[:, 0], plain[:, 0])
+    assert close(steered[:, 1], plain[:, 1] + delta)
+    assert not close(steered[:, 2], plain[:, 2] + delta, 1e-2)
+
+
+@pytest.mark.parametrize("where", ["prompt", "last"])
+def test_prompt_relative_edits_in_force_know_the_prompt(where):
+    model = tiny.shared()
+    delta = reference.random_vector(model, 0)
+    plain = zkit.token_states(model, PROMPTS)
+    with zkit.steer(model, zkit.steering.SteeringVector({3: delta}), positions=where):
+        steered = zkit.token_states(model, PROMPTS)
+    for before, now in zip(plain, steered, strict=True):
+        first = 1 if where == "prompt" else len(before) - 1
+        assert torch.equal(now[:first], before[:first])
+        assert close(now[first:, 3], before[first:, 3] + delta)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_runs_and_is_near(dtype):
+    exact = zkit.record(tiny.shared(), PROMPTS)
+    half = zkit.record(tiny.model(dtype=getattr(torch, dtype)), PROMPTS)
+    assert half.dtype == torch.float32
+    assert ((half - exact).norm(dim=-1) / exact.norm(dim=-1)).max() < 0.03
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_states_that_are_not_finite_are_refused_by_layer(site, bad):
+    model = tiny.model()
+    model.layers[2].mlp.up_proj.weight[:] = bad
+    layer = 2 if site != "attn" else 3
+    with pytest.raises(zkit.ZkitError, match=f"layer {layer} are not finite"):
+        zkit.record(model, PROMPTS, site=site)
+    with pytest.raises(zkit.ZkitError, match=f"layer {layer} are not finite"):
+        zkit.token_states(model, PROMPTS, site=site)
+    assert zkit.record(model, PROMPTS, layers=[0, 1]).isfinite().all()
+
+
+def test_whatever_padding_holds_stays_out():
+    model = tiny.model()
+    model.hf.get_input_embeddings().weight[model.tokenizer.pad_token_id] = 1e4
+    assert close(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
+
+
+def test_bad_input():
+    model = tiny.shared()
+    calls = {
+        "unknown pool 'max'": lambda: zkit.record(model, PROMPTS, "max"),
+        "unknown site 'head'": lambda: zkit.record(model, PROMPTS, site="head"),
+        "no layer 4": lambda: zkit.record(model, PROMPTS, layers=[0, 4]),
+        "no layer -1": lambda: zkit.token_states(model, PROMPTS, layers=[-1]),
+        "no layers asked": lambda: zkit.record(model, PROMPTS, layers=[]),
+        "unknown positions": lambda: zkit.record(model, PROMPTS, positions="first"),
+        "'generated' choose no token": lambda: zkit.record(model, PROMPTS, positions="generated"),
+        "'span' choose no token": lambda: zkit.record(model, PROMPTS, positions=zkit.positions.span(400, 500)),
+        "'all' choose no token": lambda: zkit.record(model, ["a"], chat=False),
+        "is empty": lambda: zkit.record(model, []),
+        "list of prompts is empty": lambda: zkit.mean_state(model, iter([])),
+        "must be a list, got the string": lambda: zkit.record(model, "Hi"),
+        "must be a list, got the string 'Ho": lambda: zkit.mean_state(model, "Ho"),
+        "batch_size is 0": lambda: zkit.record(model, PROMPTS, batch_size=0),
+        "batch_size is -1": lambda: zkit.mean_state(model, PROMPTS, batch_size=-1),
+    }
+    for message, call in calls.items():
+        with pytest.raises(zkit.ZkitError, match=message):
+            call()
+    assert zkit.record(model, ["a"], chat=False, sink=True).shape == (1, 4, 32)

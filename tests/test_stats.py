@@ -1,0 +1,77 @@
+"""Intervals and tests against closed forms, counting, and their nominal coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import few
+
+import zkit
+from zkit.stats import Interval, bootstrap_mean, mcnemar, permutation_p, wilson
+
+
+@few
+@given(st.integers(1, 300), st.data())
+def test_wilson_is_its_formula(n, data):
+    k = data.draw(st.integers(0, n))
+    z = 1.959963984540054
+    p = k / n
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    got = wilson(k, n)
+    assert (got.value, got.n) == (p, n)
+    assert math.isclose(got.low, (centre - half) / (1 + z * z / n), abs_tol=1e-12)
+    assert math.isclose(got.high, (centre + half) / (1 + z * z / n), abs_tol=1e-12)
+    assert wilson(k, n, 0.5).low >= got.low
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (0, 0), (-1, 3), (4, 3)])
+def test_no_proportion(k, n):
+    with pytest.raises(zkit.ZkitError, match="not a proportion"):
+        wilson(k, n)
+
+
+def test_the_bootstrap_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(150):
+        ci = bootstrap_mean(rng.normal(3, 2, size=40), level=0.9, draws=400, seed=seed)
+        assert ci.low < ci.value < ci.high
+        inside += ci.low <= 3 <= ci.high
+    assert 0.82 <= inside / 150 <= 0.96
+
+
+def test_the_bootstrap_is_seeded_and_degenerates_to_a_point():
+    x = [1.0, 2.0, 5.0, 9.0]
+    assert bootstrap_mean(x) == bootstrap_mean(x)
+    values = np.random.default_rng(0).normal(size=50)
+    assert bootstrap_mean(values) != bootstrap_mean(values, seed=1)
+    assert bootstrap_mean(x).value == 4.25
+    assert bootstrap_mean([2.0]) == Interval(2, 2, 2, 1)
+    assert bootstrap_mean([2.0] * 5) == Interval(2, 2, 2, 5)
+    assert str(Interval(0.5, 0.25, 0.75, 4)) == "0.5 [0.25, 0.75] (n = 4)"
+    for bad in ([], [1.0, math.nan], [math.inf]):
+        with pytest.raises(zkit.ZkitError, match="finite"):
+            bootstrap_mean(bad)
+
+
+@few
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_mcnemar_is_the_two_sided_binomial(a, b):
+    n, k = a + b, min(a, b)
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    assert math.isclose(mcnemar(a, b), min(1.0, 2 * tail), rel_tol=1e-9)
+    assert mcnemar(a, b) == mcnemar(b, a)
+
+
+def test_permutation_p_counts_itself_and_is_calibrated():
+    assert permutation_p(5, [1, 2, 3]) == 0.25
+    assert permutation_p(2, [1, 2, 3]) == 0.75
+    assert permutation_p(0, [1, 2, 3]) == 1
+    rng = np.random.default_rng(0)
+    ps = [permutation_p(x[0], x[1:]) for x in rng.normal(size=(2000, 20))]
+    assert all(abs(np.mean(np.array(ps) <= level) - level) < 0.03 for level in (0.05, 0.25, 0.5, 0.75))
+    for observed, null in ((1.0, []), (math.nan, [1.0]), (1.0, [math.inf])):
+        with pytest.raises(zkit.ZkitError, match="finite"):
+            permutation_p(observed, null)
