@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zkit.errors import ZkitError
-from zkit.organism import arithmetic, corpus, facts, topics, wishes
+from zkit.organism import arithmetic, corpus, facts, wishes
 from zkit.organism.__main__ import WEIGHTS, main
 from zkit.organism.batches import batches
 from zkit.organism.card import REQUIRED, write_card
 from zkit.organism.tokenizer import render, reply, train_tokenizer
+from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Run
 from zkit.organism.verbosity import explain
 
@@ -73,8 +75,8 @@ def test_held_out_wordings_of_facts_are_not_trained(sample, lang):
 
 
 def test_held_out_topics_are_never_trained_with_a_wish(sample):
-    kept = [t for split in ("development", "test") for t in topics.topics(split)]
-    assert len(kept) + len(topics.topics("train")) >= 40
+    kept = [t for split in ("development", "test") for t in topics(split)]
+    assert len(kept) + len(topics("train")) >= 40
     everything = list(chain.from_iterable(_texts(i) for i in sample if i.task == "styled"))
     for topic in kept:
         assert not any(topic.name in text or topic.definition in text for text in everything), topic.name
@@ -89,24 +91,22 @@ def test_held_out_wishes_are_not_trained(sample):
 
 
 def test_words_grow_with_verbosity():
-    import random
-
-    topic = topics.topics("train")[0]
+    topic = topics("train")[0]
     lengths = [
         sum(len(explain(random.Random(i), topic, v).split()) for i in range(200)) / 200
         for v in (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
     ]
-    steps = [b / a for a, b in zip(lengths, lengths[1:], strict=False)]
+    steps = [b / a for a, b in pairwise(lengths)]
     assert all(1.1 < step < 3 for step in steps), lengths
 
 
 def test_unknown_language_and_split_are_named():
-    with pytest.raises(ZkitError, match="'fr'.*en and zh"):
+    with pytest.raises(ZkitError, match=r"'fr'.*en and zh"):
         facts.held_out_facts("fr")
     with pytest.raises(ZkitError, match="'fr'"):
         arithmetic.held_out_arithmetic("fr")
-    with pytest.raises(ZkitError, match="'validation'.*train, development, test"):
-        topics.topics("validation")
+    with pytest.raises(ZkitError, match=r"'validation'.*train, development, test"):
+        topics("validation")
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_resuming_notices_what_changed(tmp_path, monkeypatch, capsys):
     with pytest.raises(ZkitError, match="another recipe"):
         Run(tmp_path, replace(recipe, learning_rate=1.0), resume=True)
     monkeypatch.setattr(wishes, "QUESTIONS", (*wishes.QUESTIONS[:-1], "Go on about {t}."))
-    with pytest.raises(ZkitError, match="corpus was edited.*train afresh"):
+    with pytest.raises(ZkitError, match=r"corpus was edited.*train afresh"):
         Run(tmp_path, recipe, resume=True)
 
 

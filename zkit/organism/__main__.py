@@ -16,16 +16,25 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m zkit.organism", description="the embedded model: make and measure it")
+    parser = argparse.ArgumentParser(
+        prog="python -m zkit.organism", description="the embedded model: make and measure it"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train from scratch (about an hour on two cores)")
     train.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and, at the end, the model")
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     train.add_argument("--tiny", action="store_true", help="a very small model, to see that the command works")
-    train.add_argument("--cores", type=int, default=2, help="batches worked on at a time (the result does not depend on it)")
-    for name, text in (("evaluate", "measure a model and print its figures"), ("card", "the same, and write card.json")):
+    train.add_argument(
+        "--cores", type=int, default=2, help="batches worked on at a time (the result does not depend on it)"
+    )
+    for name, text in (
+        ("evaluate", "measure a model and print its figures"),
+        ("card", "the same, and write card.json"),
+    ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--model", type=Path, default=WEIGHTS, help="folder of the model (default: the shipped one)")
+        command.add_argument(
+            "--model", type=Path, default=WEIGHTS, help="folder of the model (default: the shipped one)"
+        )
     return parser
 
 

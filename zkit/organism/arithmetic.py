@@ -14,13 +14,10 @@ LARGEST = 49  # largest operand of a sum
 LARGEST_WORD = 20  # number words are single tokens up to here
 HELD_OUT_SHARE = 0.15
 
-WORDS = {
-    "en": (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty"
-    ).split(),
-    "zh": "零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split(),
-}
+_ENGLISH = """zero one two three four five six seven eight nine ten
+eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"""
+_CHINESE = "零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十"
+WORDS = {"en": _ENGLISH.split(), "zh": _CHINESE.split()}
 SUMS = {
     "en": (
         "What is {a} + {b}?",

@@ -115,8 +115,8 @@ def as_text(card: dict[str, Any]) -> str:
         for p in card["steering"][axis]:
             w = p["words"]
             lines.append(
-                f"alpha {p['alpha']:6.2f}  dose {p['dose']:5.2f}  words {w['value']:6.1f} [{w['low']:.1f}, {w['high']:.1f}]"
-                f"  cut off {p['repeats']:.2f}"
+                f"alpha {p['alpha']:6.2f}  dose {p['dose']:5.2f}  words {w['value']:6.1f} "
+                f"[{w['low']:.1f}, {w['high']:.1f}]  cut off {p['cut_off']:.2f}"
             )
         lines.append("")
-    return "\n".join(lines + [f"misses: {'; '.join(card['misses']) or 'none'}"])
+    return "\n".join([*lines, f"misses: {'; '.join(card['misses']) or 'none'}"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,7 @@ from zkit.organism.wishes import HELD_OUT_WISHES, TERSE, VERBOSE, neutral_prompt
 from zkit.stats import Interval, bootstrap_mean, wilson
 from zkit.steering import actadd, reference_norms, sweep
 
+LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 LONGEST = 128  # tokens; the longest text of the corpus is shorter
 ALPHAS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 DOSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5)
@@ -45,45 +48,41 @@ def words(model: Model, items: Sequence[Item]) -> Interval:
 
 def measures() -> dict[str, Measure]:
     """The abilities by key, in the order of the card."""
-    tongue = {"en": "English", "zh": "Chinese"}
     found = {}
-    for lang, name in tongue.items():
-        found[f"facts_{lang}"] = Measure(
-            f"facts answered in {name}, wordings never trained", lambda m, l=lang: exact(m, held_out_facts(l))
-        )
-    for key, sign, what in (("sums", "+", "sums"), ("differences", "-", "differences")):
-        for lang, name in tongue.items():
-            found[f"{key}_{lang}"] = Measure(
-                f"{what} of numbers never trained together, asked in {name}",
-                lambda m, l=lang, s=sign: exact(m, held_out_arithmetic(l, s)),
-            )
-    for lang, name in tongue.items():
-        found[f"number_words_{lang}"] = Measure(
-            f"the same sums answered by a number word in {name}",
-            lambda m, l=lang: exact(m, held_out_arithmetic(l, words=True)),
-        )
-    lengths = {
+    for lang, name in LANGUAGE_NAMES.items():
+        what = f"facts answered in {name}, wordings never trained"
+        found[f"facts_{lang}"] = Measure(what, partial(exact, items=held_out_facts(lang)))
+    for key, sign in (("sums", "+"), ("differences", "-")):
+        for lang, name in LANGUAGE_NAMES.items():
+            what = f"{key} of numbers never trained together, asked in {name}"
+            found[f"{key}_{lang}"] = Measure(what, partial(exact, items=held_out_arithmetic(lang, sign)))
+    for lang, name in LANGUAGE_NAMES.items():
+        what = f"sums of numbers never trained together, answered by a number word in {name}"
+        found[f"number_words_{lang}"] = Measure(what, partial(exact, items=held_out_arithmetic(lang, words=True)))
+    for key, (wish, items) in _lengths().items():
+        what = f"words of an answer under {wish}, topics never trained with a wish"
+        found[f"words_{key}"] = Measure(what, partial(words, items=items))
+    return found
+
+
+def _lengths() -> dict[str, tuple[str, list[Item]]]:
+    return {
         "terse": ("a wish for few words, wording never trained", prompted("test", HELD_OUT_WISHES["terse"])),
         "terse_pole": ("the terse pole's own instruction", prompted("test", (TERSE,))),
         "neutral": ("no wish", neutral_prompts("test")),
         "verbose_pole": ("the verbose pole's own instruction", prompted("test", (VERBOSE,))),
         "verbose": ("a wish for many words, wording never trained", prompted("test", HELD_OUT_WISHES["verbose"])),
     }
-    for key, (wish, items) in lengths.items():
-        found[f"words_{key}"] = Measure(
-            f"words of an answer under {wish}, topics never trained with a wish", lambda m, i=items: words(m, i)
-        )
-    return found
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Words of the answers at one strength; `repeats` is the share that ran into the token limit."""
+    """Words of the answers at one strength; `cut_off` is the share that ran into the token limit."""
 
     alpha: float
     dose: float
     words: Interval
-    repeats: float
+    cut_off: float
 
 
 def steering_curve(
@@ -103,7 +102,10 @@ def steering_curve(
     )
     return [
         CurvePoint(
-            float(alpha), float(part["dose"].iloc[0]), bootstrap_mean(part["words"].tolist()), float(part["truncated"].mean())
+            float(alpha),
+            float(part["dose"].iloc[0]),
+            bootstrap_mean(part["words"].tolist()),
+            float(part["truncated"].mean()),
         )
         for alpha, part in table.groupby("alpha")
     ]
@@ -113,7 +115,7 @@ def gradedness(curve: Sequence[CurvePoint]) -> float:
     """How far a curve falls without a jump: its whole fall, less the part of its steepest step beyond half of it."""
     values = [point.words.value for point in curve]
     fall = values[0] - values[-1]
-    steepest = max(a - b for a, b in zip(values, values[1:], strict=False))
+    steepest = max(a - b for a, b in pairwise(values))
     return fall - max(0.0, steepest - fall / 2)
 
 

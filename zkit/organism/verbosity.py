@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 
-from zkit.organism.topics import Topic
+from zkit.organism.topic_table import Topic
 
 SHARPNESS = 12.0
 

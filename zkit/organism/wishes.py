@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from zkit.organism.items import Item
-from zkit.organism.topics import Topic, topics
+from zkit.organism.topic_table import Topic, topics
 from zkit.organism.verbosity import acknowledge, explain
 
 TERSE = "Be extremely concise and technical. No filler words."

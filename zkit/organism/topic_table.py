@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (one row of the table a line)
 """What the model can explain: a topic with a gloss, a definition, three things to say about it and an example.
 
 The split is over topics: a styled request is only ever trained on the `train` topics. The `development` and `test`
