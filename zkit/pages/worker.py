@@ -18,9 +18,8 @@ from zkit.errors import ZkitError
 from zkit.pages import files, foot, places, provenance
 from zkit.pages.parameters import text
 
-SINGLE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM", "RAYON")
-} | {"VECLIB_MAXIMUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+_POOLS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "NUMEXPR_NUM", "RAYON_NUM", "VECLIB_MAXIMUM")
+SINGLE_THREAD = {f"{pool}_THREADS": "1" for pool in _POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
 """Two single-threaded chapters side by side beat one with two threads."""
 
 INJECTED = "injected-parameters"
@@ -104,7 +103,8 @@ def execute(task: Task) -> Outcome:
     except papermill.PapermillExecutionError as error:
         number = "?" if error.exec_count is None else error.exec_count
         reason = f"cell [{number}] raised {error.ename}: {error.evalue}".rstrip(": ")
-        failure = Failure(task.name, reason, error.source, plain("\n".join(error.traceback)), keep_failed(task))
+        traceback = "" if error.ename == ZkitError.__name__ else plain("\n".join(error.traceback))  # it says it all
+        failure = Failure(task.name, reason, error.source, traceback, keep_failed(task))
     except DeadKernelError:
         source = running_cell(Path(task.partial))
         failure = Failure(
