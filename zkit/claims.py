@@ -274,7 +274,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     # The wrapper scrolls on a narrow screen; being focusable lets the keyboard scroll it.
     return (
         '<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Claims and verdicts">'
-        f'<table class="table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="table" style="min-width:44em"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 

@@ -70,7 +70,9 @@ _PLOTLY_BOOT = """(() => {
     if (!window.Plotly || !box) return;
     const spec = JSON.parse(box.nextElementSibling.textContent);
     const ink = () => getComputedStyle(box).color;
+    const grid = {gridcolor: "#7d859060", zerolinecolor: "#7d8590a0"};
     const layout = {...spec.layout, paper_bgcolor: "#0000", plot_bgcolor: "#0000"};
+    layout.template = {layout: {xaxis: grid, yaxis: grid, colorway: COLORWAY}};
     layout.font = {...layout.font, color: ink()};
     Plotly.newPlot(box, spec.data, layout, {responsive: true, displayModeBar: false});
     box.parentElement.dataset.plotted = "";
@@ -191,9 +193,10 @@ def plotly_html(figure: Any, alt: str) -> str:
     """A plotly figure as HTML that expects ``window.Plotly`` from the page and stays empty without it."""
     spec = figure.to_json().replace("<", "\\u003c")
     div = "plot-" + digest(spec)
+    boot = _PLOTLY_BOOT.replace("ID", div).replace("COLORWAY", str(list(COLORS.values())))
     return (
         f'<div class="zk-plotly" id="{div}" role="img" aria-label="{html.escape(alt)}"></div>'
-        f'<script type="application/json">{spec}</script><script>{_PLOTLY_BOOT.replace("ID", div)}</script>'
+        f'<script type="application/json">{spec}</script><script>{boot}</script>'
     )
 
 

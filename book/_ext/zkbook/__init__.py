@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import vendor  # noqa: E402
 
-from zkbook import numbers, scripts, tables  # noqa: E402
+from zkbook import markup, numbers, scripts, tables  # noqa: E402
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", lambda *_: vendor.vendor())
-    for part in (scripts, numbers, tables):
+    for part in (scripts, numbers, tables, markup):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

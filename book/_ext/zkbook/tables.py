@@ -24,6 +24,8 @@ from zkbook import sizes
 
 PREPARING = "in preparation"
 SMOKE = "smoke run: no verdict"
+# libyaml reads ten times faster; not every wheel of PyYAML has it.
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def answers(book: Path) -> list[str]:
@@ -56,8 +58,12 @@ def published(book: Path, topic: str) -> list[str]:
         if figure["topic"] == topic:
             note = f" *{figure['note']}*" if "note" in figure else ""
             name = record["models"][figure["model"]]["id"].split("/")[-1]
-            rows.append((figure["says"] + note, value_of(figure), figure["unit"], name, f"{{cite:t}}`{figure['source']}`"))
-    return table(("Quantity", "Value", "Unit", "Model", "Source"), rows, widths=(34, 30, 12, 12, 12))
+            source = record["sources"][figure["source"]]
+            rows.append((figure["says"] + note, value_of(figure), figure["unit"], name, source))
+    used = dict.fromkeys(f["source"] for f in record["figures"].values() if f["topic"] == topic)
+    sources = ", ".join(f"{record['sources'][key]} {{cite:p}}`{key}`" for key in used)
+    head = ("Quantity", "Value", "Unit", "Model", "Source")
+    return [f"Sources: {sources}.", "", *table(head, rows, widths=(32, 30, 13, 12, 13))]
 
 
 def claims(book: Path) -> list[str]:
@@ -86,7 +92,7 @@ def models(book: Path) -> list[str]:
         ("vocabulary", *(f"{m['vocabulary']:,}" for m in record)),
         ("distinct parameters", *(f"{sizes.parameters(m):,}" for m in record)),
     ]
-    return table(("", *(m["id"].split("/")[-1] for m in record)), rows)
+    return table(("Shape", *(m["id"].split("/")[-1] for m in record)), rows)
 
 
 def verdict_of(found: dict[str, Any] | None) -> str:
@@ -114,7 +120,7 @@ def value_of(figure: dict[str, Any]) -> str:
         return _number(figure["value"])
     ((name, places),) = figure["along"].items()
     pairs = zip(places, figure["value"], strict=True)
-    return f"by {name}: " + ", ".join(f"{place}: **{_number(value)}**" for place, value in pairs)
+    return f"{name} " + "; ".join(f"{place}: **{_number(value)}**" for place, value in pairs)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int] | None = None) -> list[str]:
@@ -128,7 +134,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[i
 
 
 def read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)
 
 
 def _verdict_lines(book: Path, chapter: dict[str, Any]) -> list[str]:
