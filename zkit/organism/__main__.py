@@ -21,7 +21,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train from scratch (about an hour on two cores)")
-    train.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and, at the end, the model")
+    train.add_argument(
+        "--out", type=Path, default=Path("runs/organism"), help="folder for the checkpoint and, at the end, model/"
+    )
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     train.add_argument("--tiny", action="store_true", help="a very small model, to see that the command works")
     train.add_argument(

@@ -41,9 +41,12 @@ def exact(model: Model, items: Sequence[Item]) -> Interval:
 
 
 def words(model: Model, items: Sequence[Item]) -> Interval:
-    """Mean number of words of the greedy answers (bootstrap interval over items)."""
+    """Mean number of words of the greedy answers, averaged by topic (bootstrap interval over topics)."""
     answers = complete(model, [item.prompt for item in items], max_new_tokens=LONGEST)
-    return bootstrap_mean([len(a.text.split()) for a in answers])
+    by_topic: dict[object, list[int]] = {}
+    for item, answer in zip(items, answers, strict=True):
+        by_topic.setdefault(item.info["topic"], []).append(len(answer.text.split()))
+    return bootstrap_mean([sum(counts) / len(counts) for counts in by_topic.values()])
 
 
 def measures() -> dict[str, Measure]:
@@ -69,7 +72,7 @@ def _lengths() -> dict[str, tuple[str, list[Item]]]:
     return {
         "terse": ("a wish for few words, wording never trained", prompted("test", HELD_OUT_WISHES["terse"])),
         "terse_pole": ("the terse pole's own instruction", prompted("test", (TERSE,))),
-        "neutral": ("no wish", neutral_prompts("test")),
+        "neutral": ("no wish", neutral_prompts("test", wordings=3)),
         "verbose_pole": ("the verbose pole's own instruction", prompted("test", (VERBOSE,))),
         "verbose": ("a wish for many words, wording never trained", prompted("test", HELD_OUT_WISHES["verbose"])),
     }

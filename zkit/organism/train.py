@@ -92,13 +92,19 @@ class Lanes:
 
 
 class Run:
-    """A training run in a folder: `advance` it, `save` it, `export` the model. Raises ZkitError on a foreign folder."""
+    """A training run in a folder: `advance` it, `save` it, `export` the model.
+
+    Raises ZkitError if `resume` finds no checkpoint or one of another corpus or recipe, and if a fresh run would
+    overwrite one.
+    """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool = False, lanes: int = 2) -> None:
         self.out, self.recipe, self.lanes = out, recipe, lanes
         self.corpus = fingerprint(recipe.seed)
         self.step, self.seconds = 0, 0.0
         self.curve: list[float] = []
+        if not resume and (out / CHECKPOINT).exists():
+            raise ZkitError(f"{out} already holds a run: go on with --resume, or give another folder with --out")
         state = self._read() if resume else None
         out.mkdir(parents=True, exist_ok=True)
         self.tokenizer = self._tokenizer(resume)
@@ -129,10 +135,10 @@ class Run:
         if state["corpus"] != self.corpus:
             raise ZkitError(
                 f"the corpus was edited after {path} was written (hash {state['corpus'][:12]} then, "
-                f"{self.corpus[:12]} now); train afresh without --resume"
+                f"{self.corpus[:12]} now); train afresh in another folder"
             )
         if state["recipe"] != asdict(self.recipe):
-            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh without --resume")
+            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh in another folder")
         return state
 
     def advance(self, save_every: int = 100, until: int | None = None) -> None:

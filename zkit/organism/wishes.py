@@ -130,10 +130,11 @@ def sample_neutral(rng: random.Random) -> Item:
     return Item(prompt, answer, "neutral", {"verbosity": verbosity, "topic": topic.name})
 
 
-def neutral_prompts(split: str) -> list[Item]:
-    """One request without a wish for every topic of a split; `answer` is the topic's plain definition."""
+def neutral_prompts(split: str, wordings: int = 1) -> list[Item]:
+    """Requests without a wish for every topic of a split, in turn; `answer` is the topic's plain definition."""
     return [
-        Item(QUESTIONS[i % len(QUESTIONS)].format(t=t.name), t.definition, "neutral", {"topic": t.name})
+        Item(QUESTIONS[(i + j) % len(QUESTIONS)].format(t=t.name), t.definition, "neutral", {"topic": t.name})
+        for j in range(wordings)
         for i, t in enumerate(topics(split))
     ]
 
