@@ -162,6 +162,17 @@ def test_given_beats_model_option_beats_profile(tmp_path):
     assert chosen.parameters["model"] == str(folder) and chosen.out.name == "qwen-weights"
 
 
+def test_all_chapters_of_a_run_share_its_folder_and_model_folders_are_made_absolute(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path / "weights")
+    with_model = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"'))
+    without = sourcebook.read(write_chapter(tmp_path, "b", parameters="alpha: float = 1.0"))
+    for model in (".", "../weights/", str(tmp_path / "weights")):
+        plans = [sourcebook.plan(clean, "smoke", model) for clean in (with_model, without)]
+        assert {plan.out.name for plan in plans} == {"smoke-weights"}
+        assert plans[0].parameters["model"] == plans[0].given["model"] == str(tmp_path / "weights")
+
+
 def test_missing_model_folder_is_refused_before_a_kernel_starts(tmp_path):
     clean = sourcebook.read(write_chapter(tmp_path, "a", parameters='model: str = "embedded"'))
     with pytest.raises(ZkitError, match="does not exist"):

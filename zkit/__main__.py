@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from zkit.errors import ZkitError
+
+if TYPE_CHECKING:
+    from zkit.pages.runner import Report
+    from zkit.pages.sourcebook import Plan
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     clean = sourcebook.read(Path(options.notebook).expanduser())
     given = sourcebook.typed(options.parameters, clean)
-    plan = sourcebook.plan(clean, options.profile, _absolute(options.model), given)
+    plan = sourcebook.plan(clean, options.profile, options.model, given)
     sourcebook.missing_needs(plan)
     report = runner.run([plan], force=options.force)
     if _failed(report):
@@ -78,24 +84,17 @@ def check(options: argparse.Namespace) -> int:
     return 1 if stale else 0
 
 
-def _plans(options: argparse.Namespace, root: Path) -> list:
+def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
     from zkit.pages import places, sourcebook
 
     chapters = sourcebook.in_order([sourcebook.read(path) for path in places.chapters(root)])
-    return [sourcebook.plan(chapter, options.profile, _absolute(options.model)) for chapter in chapters]
+    return [sourcebook.plan(chapter, options.profile, options.model) for chapter in chapters]
 
 
-def _failed(report) -> bool:
+def _failed(report: Report) -> bool:
     for failure in report.failures:
         print(f"\nzkit: {failure}", file=sys.stderr)
     return bool(report.failures)
-
-
-def _absolute(model: str | None) -> str | None:
-    """A model folder given relative to the shell's folder."""
-    if model is None or not Path(model).expanduser().is_dir() or model == "embedded":
-        return model
-    return str(Path(model).expanduser().resolve())
 
 
 def _as_interrupt(signum: int, frame: FrameType | None) -> None:
@@ -106,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m zkit", description="Run chapters and build the book.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(function, summary: str) -> argparse.ArgumentParser:
+    def verb(function: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(function.__name__, help=summary, description=summary)
         added.set_defaults(verb=function)
         added.add_argument("--profile", default="embedded", help="smoke, embedded (the book) or qwen")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,10 @@ class Plan:
     """One execution of one chapter: all its parameters, checked, and the run folder it goes to."""
 
     clean: Clean
-    profile: str
     parameters: dict[str, Any]
+    given: dict[str, Any]
+    """Those parameters that do not come from the notebook itself; papermill injects these."""
     out: Path
-    given: dict[str, Any] = field(default_factory=dict)
-    """The parameters that do not come from the notebook itself; papermill injects these."""
 
     @property
     def name(self) -> str:
@@ -82,6 +81,7 @@ def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[st
     Raises ZkitError for an unknown profile, an unknown parameter, a wrong type or range, a missing model folder.
     """
     asked = dict(given or {})
+    model = None if model is None else _located(model)
     if "profile" in clean.parameters:
         profile = asked.setdefault("profile", profile)
     if model is not None and "model" in clean.parameters:
@@ -93,10 +93,12 @@ def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[st
     if checked.get("out"):
         out = places.out_folder(checked["out"])
     else:
-        out = places.run_folder(clean.path, profile, asked.get("model") or model or profiles.model_of(profile))
+        # All chapters of a run share its folder, also those that declare no model or whose profile sets another.
+        shared = checked["model"] if "model" in asked else model or profiles.model_of(profile)
+        out = places.run_folder(clean.path, profile, shared)
     if "out" in checked:
         checked["out"] = chosen["out"] = str(out)
-    return Plan(clean, profile, checked, out, {name: checked[name] for name in chosen})
+    return Plan(clean, checked, {name: checked[name] for name in chosen}, out)
 
 
 def in_order(chapters: Iterable[Clean]) -> list[Clean]:
