@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,9 @@ class Model:
 
     def check_layer(self, layer: int) -> int:
         """Return ``layer`` if the model has it. ZkitError otherwise; layers count from 0 and never from the end."""
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < self.n_layers:
+        if isinstance(layer, bool) or not isinstance(layer, Integral) or not 0 <= layer < self.n_layers:
             raise ZkitError(f"no layer {layer!r} in {self.id!r}: its layers are the integers 0 to {self.n_layers - 1}")
-        return layer
+        return int(layer)
 
     def render(self, prompts: Sequence[Prompt]) -> list[str]:
         """Each prompt as the text the model reads: chat template, thinking off, opened for the answer."""
@@ -126,6 +127,8 @@ class Model:
         With ``chat=False`` the prompts are plain text and get the tokenizer's own special tokens, if it has any.
         Raises ZkitError for an empty list, a bare string, or a prompt without a token.
         """
+        if self.tokenizer.pad_token is None:
+            raise ZkitError(f"the tokenizer of {self.id!r} has no padding token; set model.tokenizer.pad_token to one")
         texts = self.render(prompts) if chat else list(check_prompts(prompts))
         if not all(isinstance(text, str) for text in texts):
             raise ZkitError("with chat=False every prompt must be a string; conversations need the chat template")
@@ -176,9 +179,10 @@ def load(
             source.location,
             local_files_only=offline,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
             **{name: value for name, value in options.items() if value is not None},
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a broken file makes transformers, tokenizers and safetensors raise all kinds
         if source.path is not None:
             problem = f"{source.path} does not hold a usable model; save one there with `save_pretrained`"
         elif offline:
@@ -220,4 +224,4 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:200]

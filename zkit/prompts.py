@@ -18,7 +18,20 @@ def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
         raise ZkitError(f"prompts must be a list, got {type(prompts).__name__}; write list(...) around an iterator")
     if len(prompts) == 0:
         raise ZkitError("the list of prompts is empty; give at least one prompt")
+    for i, prompt in enumerate(prompts):
+        if not isinstance(prompt, str) and not _is_conversation(prompt):
+            raise ZkitError(
+                f"prompt {i} is {str(prompt)[:40]!r}; a prompt is a string, or a list of messages with role and content"
+            )
     return prompts
+
+
+def _is_conversation(prompt: object) -> bool:
+    return (
+        isinstance(prompt, Sequence)
+        and len(prompt) > 0
+        and all(isinstance(message, Mapping) and {"role", "content"} <= message.keys() for message in prompt)
+    )
 
 
 def check_batch_size(batch_size: int) -> int:

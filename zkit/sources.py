@@ -95,7 +95,7 @@ def resolve(model: str | Path) -> Source:
     if model == EMBEDDED:
         return Source(EMBEDDED, Path(str(files("zkit").joinpath("organism", "weights"))))
     text, path = str(model), Path(model).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return Source(text, path.resolve())
     if not text or isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text:
         raise ZkitError(f"model folder {text!r} does not exist; give an existing folder, a hub id, or {EMBEDDED!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from zkit.errors import ZkitError
 from zkit.models import Model
@@ -40,7 +40,8 @@ def actadd(
         raise ZkitError("give a style, or both positive=... and negative=...")
     if positive == negative:
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
-    layers = [layer] if isinstance(layer, int) else list(range(model.n_layers)) if layer is None else list(layer)
+    several = list(layer) if isinstance(layer, Iterable) else range(model.n_layers) if layer is None else [layer]
+    layers = [model.check_layer(l) for l in several]
     states = record(model, [positive, negative], layers=layers, sink=sink, chat=chat)
     difference = states[0] - states[1]
     if not bool(difference.any(-1).all()):
