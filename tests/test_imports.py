@@ -1,0 +1,151 @@
+"""Imports point one way; importing zkit is light; hooks are registered in two places only."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zkit
+
+ROOT = Path(zkit.__file__).parent
+LAYERS = [
+    [["errors"]],
+    [["projectors"], ["stats"]],
+    [["sources", "prompts", "positions", "edits", "recording", "generation", "models"]],
+    [["steering"]],
+    [["claims", "tables", "figures", "explorable"]],
+    [["pages", "__main__"], ["organism"]],
+]
+"""From the bottom up. Lists side by side know nothing of each other; inside a list a module may use those before it."""
+
+FILES = sorted(p for p in ROOT.rglob("*.py") if "weights" not in p.parts)
+
+
+def home(dotted: str) -> str:
+    """The entry of LAYERS that a module of zkit belongs to."""
+    return dotted.split(".")[1] if "." in dotted else "__init__"
+
+
+def dotted(path: Path) -> str:
+    parts = ("zkit", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path) for path in FILES}
+
+
+def imports(tree: ast.AST, module: str, package: bool) -> set[str]:
+    """Modules of zkit that the code imports anywhere, functions included; not those for type checking alone."""
+    found = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            found |= {name for child in node.orelse for name in imports(child, module, package)}
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: None if package else -1]
+            base = ".".join([*above[: len(above) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+            whole = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else base for name in whole}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {ast.literal_eval(a) for a in node.args[:1] if isinstance(a, ast.Constant)}
+        found |= imports(node, module, package)
+    return {name for name in found if name.split(".")[0] == "zkit"}
+
+
+def allowed(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    place = {name: (i, j, k) for i, level in enumerate(LAYERS) for j, group in enumerate(level) for k, name in enumerate(group)}
+    (i, j, k), (a, b, c) = place[importer], place[imported]
+    return a < i or (a == i and b == j and c < k)
+
+
+def test_the_rule_itself():
+    assert allowed("models", "edits")
+    assert not allowed("edits", "models")
+    assert allowed("claims", "projectors")
+    assert not allowed("projectors", "stats")
+    assert not allowed("steering", "figures")
+    assert not allowed("pages", "organism")
+    assert allowed("organism", "steering")
+    assert allowed("__main__", "pages")
+    source = "def f():\n    from zkit import models\nfrom .vectors import x\nif TYPE_CHECKING:\n    import zkit.pages"
+    found = imports(ast.parse(source), "zkit.steering.apply", False)
+    assert found == {"zkit.models", "zkit.steering.vectors"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_imports_point_one_way(path):
+    module = dotted(path)
+    for name in imports(ast.parse(path.read_text()), module, path.name == "__init__.py"):
+        if module == "zkit":
+            continue  # resolves names lazily
+        if name == "zkit":  # through its lazy names everything is in reach, so only the top may
+            assert home(module) in ("pages", "__main__", "organism"), f"{module} imports the lazy package itself"
+            continue
+        assert allowed(home(module), home(name)), f"{module} imports {name}, which stands above it"
+
+
+def test_every_module_has_its_place():
+    assert {home(module) for module in MODULES} - {"__init__"} <= {n for level in LAYERS for group in level for n in group}
+
+
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 306
+
+
+def fresh(code: str) -> list[str]:
+    """The modules that a new interpreter has loaded after running ``code``."""
+    code = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT.parent)}, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+HEAVY = {"torch", "transformers", "IPython", "numpy", "matplotlib", "plotly", "ipywidgets", "papermill", "pandas", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import zkit; dir(zkit); zkit.ZkitError", HEAVY),
+        ("import zkit.sources; zkit.sources.resolve('embedded')", HEAVY),
+        ("import zkit; zkit.load", {"IPython", "matplotlib", "plotly", "ipywidgets", "papermill", "zkit.steering", "zkit.pages"}),
+        ("import zkit.claims", {"torch", "IPython"}),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(code, absent):
+    assert not absent & set(fresh(code))
+
+
+def test_lazy_names_resolve():
+    assert zkit.load is __import__("zkit.models", fromlist=["load"]).load
+    assert zkit.steer is zkit.steering.steer
+    for name in zkit.__all__:
+        assert getattr(zkit, name) is not None
+    assert set(zkit.__all__) <= set(dir(zkit))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = zkit.nothing
+
+
+def test_only_the_primitive_registers_hooks():
+    found = {}
+    for path in FILES:
+        calls = [n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute) and n.attr.startswith("register_")]
+        if hooks := [name for name in calls if "hook" in name]:
+            found[dotted(path)] = len(hooks)
+    assert found == {"zkit.edits": 3, "zkit.recording": 3}
+
+
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_no_weights_are_written_but_in_a_copy(path):
+    """Nothing but training and ``fold`` (which works on a copy) assigns parameters."""
+    made = "nn.Parameter(" in path.read_text()
+    assert not made or dotted(path) == "zkit.steering.apply" or home(dotted(path)) == "organism"
