@@ -55,7 +55,7 @@ _LOOK: Any = {
     "grid.alpha": 0.15,
     "legend.frameon": False,
     "font.family": "DejaVu Sans",
-    "font.size": 10,
+    "font.size": 10.5,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
     "lines.linewidth": 1.8,
@@ -74,8 +74,8 @@ _PLOTLY_BOOT = """(() => {
     const layout = {...spec.layout, paper_bgcolor: "#0000", plot_bgcolor: "#0000"};
     layout.template = {layout: {xaxis: grid, yaxis: grid, colorway: COLORWAY}};
     layout.font = {...layout.font, color: ink()};
+    box.parentElement.dataset.plotted = "";  // first: a hidden box has no width to fill
     Plotly.newPlot(box, spec.data, layout, {responsive: true, displayModeBar: false});
-    box.parentElement.dataset.plotted = "";
     new MutationObserver(() => Plotly.relayout(box, {"font.color": ink()}))
       .observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme"]});
   };
@@ -96,7 +96,7 @@ def look() -> Iterator[None]:
 
 
 def subplots(
-    rows: int = 1, cols: int = 1, *, width: float = 6.6, height: float = 3.4, **options: Any
+    rows: int = 1, cols: int = 1, *, width: float = 5.6, height: float = 3.1, **options: Any
 ) -> tuple[Figure, Any]:
     """A figure in the book's look and its axes, as ``pyplot.subplots`` gives them; sizes in inches."""
     with look():
@@ -129,9 +129,7 @@ def svg(figure: Figure, alt: str) -> str:
     with look():
         for text in figure.findobj(Text):
             if isinstance(text, Text) and _HANZI.search(text.get_text()):
-                raise ZkitError(
-                    f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption"
-                )
+                raise ZkitError(f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption")
         # Laid out once and then left alone: a second layout pass moves things by a hair.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -170,9 +168,7 @@ def to_html(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | Non
             f"figure {key!r} is interactive; pass twin=<a matplotlib figure>, for print and for readers "
             "without JavaScript"
         )
-    return wrap(
-        plotly_html(figure, alt) + f'<div class="zk-twin">{svg(twin, alt)}</div>', key=key, caption=caption
-    )
+    return wrap(plotly_html(figure, alt) + f'<div class="zk-twin">{svg(twin, alt)}</div>', key=key, caption=caption)
 
 
 def wrap(body: str, *, key: str, caption: str, classes: str = "zk-figure") -> str:
@@ -222,7 +218,7 @@ def _inline(text: str, alt: str) -> str:
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(alt)}" '
-        f'style="width:100%;max-width:{float(width) * 4 / 3:.0f}px;height:auto;stroke-linejoin:round">'
+        f'style="width:100%;max-width:{float(width) * 1.55:.0f}px;height:auto;stroke-linejoin:round">'
     )
     return opening + text[text.index(">") + 1 :].strip()
 

@@ -34,9 +34,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise ZkitError(
-                f"axis name {self.name!r} must be a Python identifier; use title= for what is shown"
-            )
+            raise ZkitError(f"axis name {self.name!r} must be a Python identifier; use title= for what is shown")
         if len(self.values) == 0 or len(set(self.values)) < len(self.values):
             raise ZkitError(f"axis {self.name!r} needs values, each once; got {list(self.values)}")
         if self.labels and len(self.labels) != len(self.values):
@@ -53,9 +51,7 @@ class Axis:
 
     @property
     def shown_labels(self) -> list[str]:
-        return list(self.labels) or [
-            value if isinstance(value, str) else f"{value:g}" for value in self.values
-        ]
+        return list(self.labels) or [value if isinstance(value, str) else f"{value:g}" for value in self.values]
 
     @property
     def places(self) -> list[float] | list[str]:
@@ -89,9 +85,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         if self.x not in self.axes:
-            raise ZkitError(
-                f"the curve runs along {self.x!r}, which is not among its axes: {', '.join(self.axes)}"
-            )
+            raise ZkitError(f"the curve runs along {self.x!r}, which is not among its axes: {', '.join(self.axes)}")
         if (self.low is None) != (self.high is None):
             raise ZkitError("an interval needs both ends: pass low and high, or neither")
 

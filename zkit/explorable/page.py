@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -50,9 +50,7 @@ def render(explorable: Explorable) -> str:
         f"{_panes(explorable)}{plot}{_unscripted(explorable)}"
         f'<script type="application/json" class="zk-grid">{data}</script>'
     )
-    figure = figures.wrap(
-        body, key=explorable.key, caption=explorable.caption, classes="zk-figure zk-explorable"
-    )
+    figure = figures.wrap(body, key=explorable.key, caption=explorable.caption, classes="zk-figure zk-explorable")
     return f"{figure}<script>{_asset('page.js')}</script>"
 
 
@@ -84,10 +82,8 @@ def payload(explorable: Explorable) -> dict[str, Any]:
             "category": not x.slider,
             "xlabel": x.shown,
             "ylabel": curve.label,
-            "references": [
-                {"label": name, "value": _number(value)} for name, value in curve.references.items()
-            ],
-            "range": _range([*sum(numbers.values(), []), *curve.references.values()]),
+            "references": [{"label": name, "value": _number(value)} for name, value in curve.references.items()],
+            "range": _range([*chain(*numbers.values()), *curve.references.values()]),
             **numbers,
         }
     return grid
@@ -113,11 +109,7 @@ def twin(explorable: Explorable) -> Figure:
         figure, plot = figures.subplots()
         for at in product(*(range(1 if i == along else len(axis.values)) for i, axis in enumerate(axes))):
             if at != home:
-                label = (
-                    None
-                    if plot.lines
-                    else f"other values of {' and '.join(axis.shown for axis, _ in others)}"
-                )
+                label = None if plot.lines else f"other values of {' and '.join(axis.shown for axis, _ in others)}"
                 plot.plot(places, line(curve.y, at), color=figures.COLORS["grey"], linewidth=0.8, label=label)
         main = line(curve.y, home)
         if curve.low is not None and curve.high is not None:
@@ -128,9 +120,7 @@ def twin(explorable: Explorable) -> Figure:
         plot.plot([places[start[along]]], [main[start[along]]], color=figures.COLORS["orange"], **ring)
         for name, value in curve.references.items():
             plot.axhline(value, color=figures.COLORS["grey"], linestyle="--", linewidth=1.2)
-            plot.annotate(
-                name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
-            )
+            plot.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
         plot.set(xlabel=axes[along].shown, title=curve.label)
         if chosen:
             plot.legend()
@@ -157,24 +147,20 @@ def _control(axis: Axis, index: int, at: int, name: str) -> str:
             f'aria-valuetext="{labels[at]}"><output for="{name}-{index}">{labels[at]}</output></div></div>'
         )
     options = "".join(
-        f'<option value="{i}"{" selected" if i == at else ""}>{label}</option>'
-        for i, label in enumerate(labels)
+        f'<option value="{i}"{" selected" if i == at else ""}>{label}</option>' for i, label in enumerate(labels)
     )
     return f'<div class="zk-wide">{label}<select {shared}>{options}</select></div>'
 
 
 def _panes(explorable: Explorable) -> str:
     chosen = "".join(
-        f'<p class="zk-unscripted"><strong>{html.escape(axis.shown)}:</strong> '
-        f"{html.escape(axis.shown_labels[at])}</p>"
+        f'<p class="zk-unscripted"><strong>{html.escape(axis.shown)}:</strong> {html.escape(axis.shown_labels[at])}</p>'
         for axis, at in _paired(explorable)
         if not axis.slider
     )
     panes = ""
     if explorable.baseline is not None:
-        panes = _pane(
-            explorable, explorable.baseline_label, explorable.moved(*explorable.baseline), "zk-base"
-        )
+        panes = _pane(explorable, explorable.baseline_label, explorable.moved(*explorable.baseline), "zk-base")
     sliders = [(axis, at) for axis, at in _paired(explorable) if axis.slider]
     heading = describe([axis for axis, _ in sliders], tuple(at for _, at in sliders))
     live = ' aria-live="polite" aria-atomic="true"'

@@ -10,9 +10,9 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import vendor  # noqa: E402
+import vendor
 
-from zkbook import markup, numbers, scripts, tables  # noqa: E402
+from zkbook import markup, numbers, scripts, tables
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

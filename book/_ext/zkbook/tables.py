@@ -20,6 +20,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import zkit
 from zkbook import sizes
 
 PREPARING = "in preparation"
@@ -78,7 +79,7 @@ def claims(book: Path) -> list[str]:
 def models(book: Path) -> list[str]:
     """Shapes side by side; the embedded model's are read from the configuration that ships with it."""
     record = list(read(book / "published.yml")["models"].values())
-    config = book.parent / "zkit" / "organism" / "weights" / "config.json"
+    config = Path(zkit.__file__).parent / "organism" / "weights" / "config.json"
     if config.is_file():
         record.append(sizes.from_config(json.loads(config.read_text(encoding="utf-8"))))
     rows = [

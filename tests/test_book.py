@@ -1,0 +1,267 @@
+"""The book's sources: published figures with their sources, a bibliography without loose ends, and computed pages."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
+
+import pytest
+import yaml
+from docutils import nodes
+
+from zkit.claims import Bound, Claim, Status, judge
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+sys.path.insert(0, str(BOOK / "_ext"))
+
+import vendor  # noqa: E402
+from zkbook import markup, numbers, scripts, sizes, tables  # noqa: E402
+
+PUBLISHED = yaml.safe_load((BOOK / "published.yml").read_text(encoding="utf-8"))
+CHAPTERS = yaml.safe_load((BOOK / "chapters.yml").read_text(encoding="utf-8"))
+PROSE = {path.name: path.read_text(encoding="utf-8") for path in BOOK.glob("*.md")}
+BIB = (BOOK / "references.bib").read_text(encoding="utf-8")
+ENTRIES = {key: kind for kind, key in re.findall(r"@(\w+)\{(\w+),", BIB)}
+
+
+# ------------------------------------------------------------------------------------------- published figures
+
+
+@pytest.mark.parametrize("key", PUBLISHED["figures"])
+def test_a_published_figure_has_source_model_unit_and_as_many_values_as_places(key):
+    figure = PUBLISHED["figures"][key]
+    assert set(figure) <= {"topic", "says", "value", "range", "along", "unit", "model", "source", "note"}
+    assert figure["says"] and figure["unit"]
+    assert figure["topic"] in PUBLISHED["topics"]
+    assert figure["model"] in PUBLISHED["models"]
+    assert figure["source"] in PUBLISHED["sources"]
+    assert ("range" in figure) != ("value" in figure)
+    values = figure.get("range", figure.get("value"))
+    if "along" in figure:
+        ((_, places),) = figure["along"].items()
+        assert len(places) == len(set(places)) == len(values)
+    for value in values if isinstance(values, list) else [values]:
+        assert isinstance(value, int | float) and not isinstance(value, bool)
+    assert len(figure.get("range", [0, 1])) == 2
+
+
+def test_sources_of_published_figures_are_in_the_bibliography():
+    cited = {*PUBLISHED["sources"], *(model["source"] for model in PUBLISHED["models"].values())}
+    assert cited <= set(ENTRIES)
+
+
+def test_published_claims_have_a_rule_and_a_status():
+    for name, claim in PUBLISHED["claims"].items():
+        assert re.match(r"C-\d+", name)
+        assert claim["says"] and claim["rule"]
+        assert claim["status"] in ("confirmed", "refuted", "open")
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"), [("qwen3-0.6b", 596_049_920), ("qwen3-1.7b", 1_720_574_976), ("qwen2.5-3b", 3_085_938_688)]
+)
+def test_parameters_are_counted_right(model, parameters):
+    assert sizes.parameters(PUBLISHED["models"][model]) == parameters
+
+
+def test_gates_are_layers_times_neurons():
+    for figure, model in (("gates.count", "qwen3-0.6b"), ("gates.count_1.7b", "qwen3-1.7b")):
+        shape = PUBLISHED["models"][model]
+        assert PUBLISHED["figures"][figure]["value"] == shape["layers"] * shape["d_ffn"]
+
+
+def test_the_shape_of_a_configuration_is_counted_like_transformers_counts_it():
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=50,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
+    counted = sum(p.numel() for p in Qwen3ForCausalLM(config).parameters())
+    assert sizes.parameters(sizes.from_config(config.to_dict())) == counted
+
+
+# ------------------------------------------------------------------------------------------------ bibliography
+
+
+def test_every_entry_is_annotated_once_and_every_citation_exists():
+    annotated = re.findall(r"^\{cite:t\}`(\w+)`$", PROSE["bibliography.md"], flags=re.MULTILINE)
+    assert sorted(annotated) == sorted(ENTRIES)
+    for name, text in PROSE.items():
+        cited = {key for group in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in group.split(",")}
+        assert cited <= set(ENTRIES), name
+
+
+@pytest.mark.parametrize("key", ENTRIES)
+def test_an_entry_can_be_found(key):
+    body = BIB.split("{" + key + ",")[1].split("\n@")[0]
+    assert "title = " in body and "author = " in body
+    assert any(
+        part in body for part in ("eprint = ", "url = ", "journal = ", "publisher = ", "booktitle = ", "note = ")
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- prose
+
+
+def test_every_prose_page_is_in_the_table_of_contents():
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert [name for name in PROSE if f"book/{name.removesuffix('.md')}" not in toc] == []
+
+
+def test_every_chapter_is_in_the_index_and_in_the_table_of_contents():
+    planned = [chapter["notebook"] for chapter in CHAPTERS["chapters"]]
+    assert len(planned) == len(set(planned))
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert notebook.stem in planned
+        assert f"book/executed/{notebook.stem}" in toc
+    assert {chapter["question"] for chapter in CHAPTERS["chapters"]} == set(CHAPTERS["questions"])
+
+
+@pytest.mark.parametrize("page", ["introduction.md", "chapters.md", "published.md"])
+def test_no_result_is_typed_into_these_pages(page):
+    assert re.findall(r"\d+\.\d+|\d+ ?%", PROSE[page].replace("95%", "")) == []
+
+
+def test_every_status_is_explained_where_the_reader_looks():
+    explained = re.findall(r"^\| ([a-z ]+) \|", PROSE["reading.md"], flags=re.MULTILINE)
+    assert set(get_args(Status)) <= set(explained)
+
+
+# --------------------------------------------------------------------------------------------- computed pages
+
+
+@pytest.fixture
+def book(tmp_path):
+    for name in ("chapters.yml", "published.yml"):
+        (tmp_path / name).write_text((BOOK / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "executed" / "results").mkdir(parents=True)
+    return tmp_path
+
+
+def leave_results(book, profile="embedded", value=0.3, model="embedded"):
+    claim = Claim("E-1", "Steering shortens.", "this book", "embedded", Bound("ratio", "<", 0.5), "below one half")
+    stats = {"ratio": {"value": value, "ci": [value - 0.1, value + 0.1], "n": 30, "unit": "ratio"}}
+    record = {"schema": 1, "parameters": {"profile": profile}, "model": {"id": model, "sha256": "0"}, "stats": stats}
+    record["claims"] = [judge(claim, stats, model).to_dict()]
+    (book / "executed" / "00_embedded_model.ipynb").write_text("{}")
+    (book / "executed" / "results" / "00_embedded_model.json").write_text(json.dumps(record))
+
+
+def test_without_results_every_chapter_is_in_preparation_and_nothing_is_claimed(book):
+    index, answers = "\n".join(tables.chapters(book)), "\n".join(tables.answers(book))
+    assert index.count(tables.PREPARING) == len(CHAPTERS["chapters"])
+    assert answers.count(tables.PREPARING) == len(CHAPTERS["questions"])
+    assert not any(status in answers for status in ("confirmed", "refuted", "holds", "fails"))
+
+
+@pytest.mark.parametrize(
+    ("value", "model", "status"),
+    [
+        (0.3, "embedded", "confirmed"),
+        (0.7, "embedded", "refuted"),
+        (0.45, "embedded", "open"),
+        (0.3, "Qwen/Qwen3-0.6B", "analogue holds"),
+    ],
+)
+def test_verdicts_are_those_of_the_results(book, value, model, status):
+    leave_results(book, value=value, model=model)
+    index, answers = "\n".join(tables.chapters(book)), "\n".join(tables.answers(book))
+    assert f"{status}: E-1" in index
+    assert "{doc}`00 The embedded model </book/executed/00_embedded_model>`" in index
+    assert f"Steering shortens. **{status.capitalize()}** on" in answers
+    assert index.count(tables.PREPARING) == len(CHAPTERS["chapters"]) - 1
+
+
+def test_a_smoke_run_gives_no_verdict(book):
+    leave_results(book, profile="smoke")
+    for lines in (tables.chapters(book), tables.answers(book)):
+        assert tables.SMOKE in "\n".join(lines)
+        assert "confirmed" not in "\n".join(lines)
+
+
+def test_published_tables_show_every_figure_and_series(book):
+    lines = "\n".join("\n".join(tables.published(book, topic)) for topic in PUBLISHED["topics"])
+    for figure in PUBLISHED["figures"].values():
+        assert figure["says"] in lines
+    assert "86,016" in lines
+    assert "15: **487.5**" in lines
+    assert "0.126 to 0.957" in lines
+    with pytest.raises(KeyError, match="astrology"):
+        tables.published(book, "astrology")
+
+
+# ------------------------------------------------------------------------------------------ scripts and figures
+
+
+def script(filename=None, body=None):
+    return SimpleNamespace(filename=filename, attributes={"body": body} if body else {})
+
+
+def test_a_page_gets_no_script_twice_and_none_of_thebe():
+    kept = scripts.without_repeats(
+        [
+            script(body="const THEBE_JS_URL = 'https://unpkg.com/thebe'"),
+            script("sphinx-thebe.js"),
+            script("a.js"),
+            script(body="let x = 1"),
+            script(body="let x = 1"),
+            script("a.js"),
+            script("b.js"),
+        ]
+    )
+    assert [s.filename or s.attributes["body"] for s in kept] == ["a.js", "let x = 1", "b.js"]
+
+
+def test_figures_are_numbered_in_the_order_of_the_page_and_can_be_referred_to():
+    page = nodes.document(SimpleNamespace(), SimpleNamespace())
+    for key in ("norms", "dose"):
+        source = f'<figure class="zk-figure x" id="fig-{key}"><figcaption><span class="zk-number"></span>C</figcaption>'
+        page += nodes.raw("", source, format="html")
+        page += nodes.paragraph("", "Text.")
+    domain = SimpleNamespace(labels={}, anonlabels={})
+    app = SimpleNamespace(env=SimpleNamespace(get_domain=lambda name: domain, docname="page"))
+    numbers.number(app, page)
+    written = [raw.astext() for raw in page.findall(nodes.raw)]
+    assert ["Figure 1. </span>C" in written[0], "Figure 2. </span>C" in written[1]] == [True, True]
+    assert domain.labels["fig-dose"] == ("page", "fig-dose", "Figure 2")
+
+
+def test_bibliography_entries_are_items_of_their_list():
+    context = {"body": '<div role="list"><div class="citation" role="doc-biblioentry"></div></div>'}
+    markup.mend(None, "page", "page.html", context, None)
+    assert context["body"] == '<div role="list"><div class="citation" role="listitem"></div></div>'
+
+
+def test_vendored_scripts_are_whole_and_left_alone_when_unchanged(tmp_path):
+    vendor.vendor(tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    names = {str(path.relative_to(tmp_path)) for path in files}
+    assert {"plotly.min.js", "mathjax/tex-mml-chtml.js"} <= names
+    assert any(name.endswith(".woff") for name in names)
+    vendor.vendor(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    (tmp_path / "plotly.min.js").write_text("cut short")
+    vendor.vendor(tmp_path)
+    assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    def missing(name):
+        raise vendor.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(vendor.importlib.metadata, "distribution", missing)
+    with pytest.raises(SystemExit, match=r"sphinx-mathjax-offline is not installed.*requirements\.txt"):
+        vendor.vendor(tmp_path)
