@@ -144,5 +144,3 @@ def assert_untouched(model: Model, before: tuple[dict, dict[str, Tensor], list[s
 def random_vector(model: Model, seed: int, norm: float = 3.0) -> Tensor:
     v = torch.randn(model.d_model, generator=torch.Generator().manual_seed(seed))
     return v * (norm / v.norm())
-
-

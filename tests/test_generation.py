@@ -16,6 +16,7 @@ from zkit.generation import Completion, complete, log_probs
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 
+
 def expected(model, prompts, n):
     """What greedy decoding with the reference gives."""
     found = []
@@ -28,7 +29,7 @@ def expected(model, prompts, n):
 
 def talkative():
     """A tiny model whose end-of-text token is more likely than usual."""
-    model = tiny.model(tie_word_embeddings=False)
+    model = tiny.model()
     model.hf.lm_head.weight[END] *= 10
     return model
 
@@ -63,13 +64,13 @@ def force(model, after, token=END):
 
 @pytest.mark.parametrize(("limit", "truncated", "count"), [(2, True, 2), (3, True, 3), (4, False, 3), (9, False, 3)])
 def test_an_end_in_the_last_place_is_no_truncation(limit, truncated, count):
-    model = tiny.model(tie_word_embeddings=False)
+    model = tiny.model()
     [[answer]] = complete(model, ["Hi"], [force(model, 3)], max_new_tokens=limit)
     assert (answer.truncated, answer.n_tokens) == (truncated, count)
 
 
 def test_several_ends_and_the_tokenizers_own():
-    model = tiny.model(tie_word_embeddings=False)
+    model = tiny.model()
     model.hf.generation_config.eos_token_id = [END, 65]
     [[answer]] = complete(model, ["Hi"], [force(model, 3, token=65)], max_new_tokens=6)
     assert (answer.truncated, answer.n_tokens) == (False, 3)

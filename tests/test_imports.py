@@ -48,7 +48,11 @@ def imports(tree: ast.AST, module: str, package: bool) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: None if package else -1]
-            base = ".".join([*above[: len(above) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+            base = (
+                ".".join([*above[: len(above) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
             whole = {f"{base}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else base for name in whole}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
@@ -60,7 +64,12 @@ def imports(tree: ast.AST, module: str, package: bool) -> set[str]:
 def allowed(importer: str, imported: str) -> bool:
     if importer == imported:
         return True
-    place = {name: (i, j, k) for i, level in enumerate(LAYERS) for j, group in enumerate(level) for k, name in enumerate(group)}
+    place = {
+        name: (i, j, k)
+        for i, level in enumerate(LAYERS)
+        for j, group in enumerate(level)
+        for k, name in enumerate(group)
+    }
     (i, j, k), (a, b, c) = place[importer], place[imported]
     return a < i or (a == i and b == j and c < k)
 
@@ -92,7 +101,9 @@ def test_imports_point_one_way(path):
 
 
 def test_every_module_has_its_place():
-    assert {home(module) for module in MODULES} - {"__init__"} <= {n for level in LAYERS for group in level for n in group}
+    assert {home(module) for module in MODULES} - {"__init__"} <= {
+        n for level in LAYERS for group in level for n in group
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)
@@ -109,7 +120,18 @@ def fresh(code: str) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-HEAVY = {"torch", "transformers", "IPython", "numpy", "matplotlib", "plotly", "ipywidgets", "papermill", "pandas", "scipy"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "IPython",
+    "numpy",
+    "matplotlib",
+    "plotly",
+    "ipywidgets",
+    "papermill",
+    "pandas",
+    "scipy",
+}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +139,10 @@ HEAVY = {"torch", "transformers", "IPython", "numpy", "matplotlib", "plotly", "i
     [
         ("import zkit; dir(zkit); zkit.ZkitError", HEAVY),
         ("import zkit.sources; zkit.sources.resolve('embedded')", HEAVY),
-        ("import zkit; zkit.load", {"IPython", "matplotlib", "plotly", "ipywidgets", "papermill", "zkit.steering", "zkit.pages"}),
+        (
+            "import zkit; zkit.load",
+            {"IPython", "matplotlib", "plotly", "ipywidgets", "papermill", "zkit.steering", "zkit.pages"},
+        ),
         ("import zkit.claims", {"torch", "IPython"}),
     ],
 )
@@ -138,7 +163,11 @@ def test_lazy_names_resolve():
 def test_only_the_primitive_registers_hooks():
     found = {}
     for path in FILES:
-        calls = [n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute) and n.attr.startswith("register_")]
+        calls = [
+            n.attr
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.Attribute) and n.attr.startswith("register_")
+        ]
         if hooks := [name for name in calls if "hook" in name]:
             found[dotted(path)] = len(hooks)
     assert found == {"zkit.edits": 3, "zkit.recording": 3}

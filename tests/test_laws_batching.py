@@ -57,7 +57,9 @@ def agree(model, prompts, additions, tokens, logits, ties):
     excused = []
     for ids, found, scores in zip(reference.rows(model, prompts), tokens, logits, strict=True):
         want = reference.logits(model, ids + found, len(ids), additions)[len(ids) - 1 : -1]
-        assert torch.allclose(scores[: len(found)], want, atol=TOLERANCE, rtol=0), (scores[: len(found)] - want).abs().max()
+        assert torch.allclose(scores[: len(found)], want, atol=TOLERANCE, rtol=0), (
+            (scores[: len(found)] - want).abs().max()
+        )
         best = want.topk(2).values
         near = bool((best[:, 0] - best[:, 1] < NEAR).any())
         ties.seen(near)
@@ -83,10 +85,15 @@ def test_every_selector_in_every_family(family, window, attn):
     longest = max(map(len, reference.rows(model, PROMPTS)))
     effects = {}
     for where in reference.selectors(longest):
-        additions = [Addition(1, reference.random_vector(model, 1), where), Addition(3, reference.random_vector(model, 2), where)]
+        additions = [
+            Addition(1, reference.random_vector(model, 1), where),
+            Addition(3, reference.random_vector(model, 2), where),
+        ]
         tokens, logits = plain_generate(model, PROMPTS, additions)
         excused = agree(model, PROMPTS, additions, tokens, logits, ties)
-        texts_agree(model, tokens, generation.complete(model, PROMPTS, [applied(additions)], max_new_tokens=NEW)[0], excused)
+        texts_agree(
+            model, tokens, generation.complete(model, PROMPTS, [applied(additions)], max_new_tokens=NEW)[0], excused
+        )
         effects[where.name] = logits[:, 0]
     ties.assert_rare()
     # the selectors really are different selections: the logits after the prompt tell them apart
@@ -158,7 +165,9 @@ def test_random_prompts_layers_strengths_and_selectors(texts, several):
 @given(prompts, st.lists(st.lists(additions, max_size=2), min_size=1, max_size=4), st.integers(1, 12))
 def test_many_arms_in_one_batch_are_the_arms_one_by_one(texts, arms, batch_size):
     model = tiny.shared()
-    together = generation.complete(model, texts, [applied(arm) for arm in arms], max_new_tokens=4, batch_size=batch_size)
+    together = generation.complete(
+        model, texts, [applied(arm) for arm in arms], max_new_tokens=4, batch_size=batch_size
+    )
     assert [len(answers) for answers in together] == [len(texts)] * len(arms)
     for arm, answers in zip(arms, together, strict=True):
         tokens, logits = plain_generate(model, texts, arm, 4)

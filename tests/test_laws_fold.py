@@ -45,14 +45,18 @@ def test_fold_in_bfloat16():
     assert hooked.dtype == folded.dtype == torch.bfloat16
     assert (hooked - folded).abs().max() < BF16
     plain = model.hf(**model.tokenize(["Hi", "Explain what a mutex is."])).logits
-    assert (folded - plain[model.tokenize(["Hi", "Explain what a mutex is."])["attention_mask"].bool()]).abs().max() > 10 * BF16
+    assert (
+        folded - plain[model.tokenize(["Hi", "Explain what a mutex is."])["attention_mask"].bool()]
+    ).abs().max() > 10 * BF16
 
 
 def test_a_bias_that_is_there_already_is_kept():
     model = tiny.model("llama", mlp_bias=True)
     for layer in model.layers:
         layer.mlp.down_proj.bias.normal_(generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(*both(model, ["Hi", "Why are there tides"], vector(model, [0, 2]), 1.0), atol=TOLERANCE, rtol=0)
+    assert torch.allclose(
+        *both(model, ["Hi", "Why are there tides"], vector(model, [0, 2]), 1.0), atol=TOLERANCE, rtol=0
+    )
 
 
 def test_the_fold_generates_what_the_hook_generates():

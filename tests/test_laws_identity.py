@@ -88,7 +88,6 @@ def test_the_identity_at_every_site_of_every_family(family, site):
 def test_a_patch_with_other_states_does_change_them():
     """The tests above would also pass if a patch did nothing."""
     model = tiny.shared()
-    batch = model.tokenize(PROMPTS)
     target = torch.full((model.d_model,), 0.5)
     space = random_subspace(3, model.d_model, torch.Generator().manual_seed(0))
     with zkit.edit(model, [edits.patch("layer", 2, target, space)]):
@@ -100,7 +99,9 @@ def test_a_patch_with_other_states_does_change_them():
 
 
 def generated_logits(model, batch):
-    out = model.hf.generate(**batch, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True)
+    out = model.hf.generate(
+        **batch, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True
+    )
     return out.sequences, torch.stack(out.logits)
 
 
@@ -195,7 +196,9 @@ def test_a_failure_inside_every_edit(how, error):
     assert torch.equal(model.hf(**model.tokenize(PROMPTS)).logits, plain)
 
 
-@pytest.mark.parametrize(("site", "layer"), [("layer", 4), ("layer", -1), ("nowhere", 0), ("layer", True), ("layer", "1")])
+@pytest.mark.parametrize(
+    ("site", "layer"), [("layer", 4), ("layer", -1), ("nowhere", 0), ("layer", True), ("layer", "1")]
+)
 @pytest.mark.parametrize("place", [0, 3, COUNT])
 def test_a_bad_place_among_good_ones_registers_nothing(site, layer, place):
     model = tiny.model()
@@ -242,7 +245,11 @@ def test_nan_logits_and_bad_shapes_leave_nothing_behind():
     model = tiny.model()
     before = reference.snapshot(model)
     for fn in (lambda h: h * torch.nan, lambda h: h + torch.inf, lambda h: h[..., :3], lambda h: h[:1]):
-        for call in (model.generate, lambda p: zkit.record(model, p), lambda p: generation.log_probs(model, p, ["a"] * 3)):
+        for call in (
+            model.generate,
+            lambda p: zkit.record(model, p),
+            lambda p: generation.log_probs(model, p, ["a"] * 3),
+        ):
             with pytest.raises(zkit.ZkitError), zkit.edit(model, [Edit("layer", 2, fn)]):
                 call(PROMPTS)
             reference.assert_untouched(model, before)

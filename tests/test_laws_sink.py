@@ -82,7 +82,9 @@ def test_a_sink_in_the_weights(pair):
     literal = actadd(model, positive=plus, negative=minus, chat=False, sink=True)
     for layer in default.layers:
         assert abs(float(default.vectors[layer] @ s)) < USUAL
-        assert math.isclose(float(literal.vectors[layer] @ s), SIZE * (1 / t_plus - 1 / t_minus), rel_tol=0.05, abs_tol=USUAL)
+        assert math.isclose(
+            float(literal.vectors[layer] @ s), SIZE * (1 / t_plus - 1 / t_minus), rel_tol=0.05, abs_tol=USUAL
+        )
 
 
 @pytest.mark.parametrize("where", ["all", "prompt", "last"])

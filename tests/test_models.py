@@ -47,7 +47,9 @@ def test_save_and_load_every_family(family, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", torch.bfloat16, None, "auto"])
 def test_dtypes(folder, dtype):
-    want = dtype if isinstance(dtype, torch.dtype) else torch.float32 if dtype in (None, "auto") else getattr(torch, dtype)
+    want = (
+        dtype if isinstance(dtype, torch.dtype) else torch.float32 if dtype in (None, "auto") else getattr(torch, dtype)
+    )
     assert zkit.load(folder, dtype=dtype).dtype == want
 
 
@@ -67,7 +69,13 @@ def test_the_hash_is_stable_and_sees_every_byte(folder, tmp_path):
     (copy / "README.md").write_text("a note changes nothing")
     assert sources.resolve(copy).sha256() == first
     hashes = {first}
-    for name in ("model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):
         data = bytearray((copy / name).read_bytes())
         data[-3] ^= 1
         (copy / name).write_bytes(data)
@@ -87,7 +95,9 @@ def test_what_a_name_means(folder, monkeypatch):
     assert sources.resolve("model").path == folder.resolve()
 
 
-@pytest.mark.parametrize("missing", ["/no/such/folder", "./nothing", "~/nothing-here", "a/b/c", "", "..\\models", Path("nothing")])
+@pytest.mark.parametrize(
+    "missing", ["/no/such/folder", "./nothing", "~/nothing-here", "a/b/c", "", "..\\models", Path("nothing")]
+)
 def test_a_missing_folder(missing):
     with pytest.raises(zkit.ZkitError, match="does not exist; give an existing folder"):
         zkit.load(missing)
@@ -107,7 +117,9 @@ except zkit.ZkitError as error:
 """
 
 
-@pytest.mark.parametrize("how", [{"HF_HUB_OFFLINE": "1"}, {"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "http://127.0.0.1:9"}])
+@pytest.mark.parametrize(
+    "how", [{"HF_HUB_OFFLINE": "1"}, {"HTTPS_PROXY": "http://127.0.0.1:9", "HF_ENDPOINT": "http://127.0.0.1:9"}]
+)
 def test_a_hub_out_of_reach(how, tmp_path):
     """One message that says what to do, without minutes of retries (the time limit is only a guard against them)."""
     environment = {"PATH": "", "HF_HOME": str(tmp_path), "PYTHONPATH": str(Path(zkit.__file__).parents[1]), **how}

@@ -6,7 +6,7 @@ import pytest
 import reference
 import tiny
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import few
 
@@ -31,7 +31,7 @@ def chosen(tracker, which):
     return got.tolist() if isinstance(got, torch.Tensor) else got
 
 
-@few
+@settings(few, max_examples=100)
 @given(choices(), st.lists(st.integers(1, 10), min_size=1, max_size=4), st.integers(0, 4), st.booleans())
 def test_a_tracker_chooses_what_counting_chooses(which, prompts, new, declared):
     """Prefill of a left-padded batch, then ``new`` cached steps, then the whole again without a cache."""
@@ -74,7 +74,9 @@ def test_a_tracker_without_a_mask_reads_the_cache():
     tracker, ids = Tracker(), torch.zeros(2, 5, dtype=torch.long)
     tracker(None, (ids,), {})
     assert torch.equal(tracker.select(parse("last")), torch.tensor([[False] * 4 + [True]] * 2))
-    tracker(None, (), {"inputs_embeds": torch.zeros(2, 1, 8), "past_key_values": SimpleNamespace(get_seq_length=lambda: 5)})
+    tracker(
+        None, (), {"inputs_embeds": torch.zeros(2, 1, 8), "past_key_values": SimpleNamespace(get_seq_length=lambda: 5)}
+    )
     assert tracker.select(parse("generated")) is True
     assert tracker.select(parse("prompt")) is False
     assert torch.equal(tracker.select(span(5, 6)), torch.tensor([[True]] * 2))

@@ -110,7 +110,9 @@ def test_a_sweep_of_doses_and_its_options():
     table = sweep(model, v, None, PROMPTS[:1], doses=[-0.5, 1.0], reference=usual, max_new_tokens=3)
     assert table.dose.round(6).tolist() == [-0.5, 1.0] * 2
     assert table.alpha.round(5).tolist() == [-1.0, 2.0] * 2
-    prompt_only = sweep(model, v.at(0), [8.0], PROMPTS, positions="prompt", sink=True, reference=usual, max_new_tokens=3)
+    prompt_only = sweep(
+        model, v.at(0), [8.0], PROMPTS, positions="prompt", sink=True, reference=usual, max_new_tokens=3
+    )
     with steer(model, v.at(0), 8.0, positions="prompt", sink=True):
         assert prompt_only.text.tolist() == model.generate(PROMPTS, 3)
 

@@ -33,7 +33,7 @@ END, PAD = 256, 257
 _SHAPE = dict(
     vocab_size=272, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
     num_key_value_heads=2, head_dim=8, max_position_embeddings=512, bos_token_id=None, eos_token_id=END,
-    pad_token_id=PAD, initializer_range=0.15,
+    pad_token_id=PAD, initializer_range=0.15, tie_word_embeddings=False,
 )  # fmt: skip
 
 CONFIGS = {
