@@ -48,6 +48,10 @@ def test_links_lead_somewhere(built_book, path):
     assert [a for a in addresses if not leads_somewhere(a, built_book / path, built_book)] == []
 
 
+def test_index_leads_to_the_first_page(built_book):
+    assert f'url={pages()[0]}"' in (built_book / "index.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", OWN)
 def test_nothing_is_loaded_from_another_host(built_book, path):
     assert [address for address in Links(built_book / path).loaded if urlsplit(address).netloc] == []

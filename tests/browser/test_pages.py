@@ -72,11 +72,6 @@ def test_figures_are_described_numbered_in_order_and_captioned(seen):
     assert len(pictures) >= len(captions)
 
 
-def test_index_leads_to_the_first_page(chromium, site):
-    with visit(chromium, site) as opened:
-        opened.page.wait_for_url(f"{site}{pages()[0]}")
-
-
 def test_formulas_are_drawn(chromium, site):
     with visit(chromium, f"{site}book/notation.html") as opened:
         assert opened.page.locator("mjx-container").count() > 10
