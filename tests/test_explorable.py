@@ -129,9 +129,7 @@ def test_generated_text_is_never_markup(texts, note):
     cells = dict(zip([(0,), (1,)], texts, strict=True))
     source = Explorable("x", [axis], cells, "c", "a", notes={(0,): note, (1,): note})._repr_html_()
     page = Page(source)
-    plain = Page(
-        Explorable("x", [axis], {(0,): "p", (1,): "q"}, "c", "a", notes={(0,): "", (1,): ""})._repr_html_()
-    )
+    plain = Page(Explorable("x", [axis], {(0,): "p", (1,): "q"}, "c", "a", notes={(0,): "", (1,): ""})._repr_html_())
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
     source.encode("utf-8")
@@ -147,9 +145,7 @@ def test_an_empty_text_is_shown_as_such():
 
 def test_gaps_and_intervals_travel_as_null():
     y = {(0,): math.nan, (1,): 2.0}
-    curve = Curve(
-        "dose", ["dose"], y, "Words", low={(0,): math.nan, (1,): 1.0}, high={(0,): math.inf, (1,): 3.0}
-    )
+    curve = Curve("dose", ["dose"], y, "Words", low={(0,): math.nan, (1,): 1.0}, high={(0,): math.inf, (1,): 3.0})
     axis = Axis("dose", [0, 1], 1)
     made = Explorable("x", [axis], {(0,): "a", (1,): "b"}, "c", "a", curve=curve)
     payload = json.loads(Page(made._repr_html_()).data)["curve"]

@@ -292,9 +292,7 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     if record is None:
         return None, None, None, None
     if not isinstance(record, Mapping) or "value" not in record:
-        raise ZkitError(
-            f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {record!r}"
-        )
+        raise ZkitError(f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {record!r}")
     value = record["value"]
     number = float(value) if value is not None and math.isfinite(value) else None
     ci = record.get("ci")
