@@ -26,7 +26,7 @@ ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Finding:
-    """One bound met with one statistic; ``holds`` is None where it cannot decide, and ``note`` says why."""
+    """One bound met with one statistic; ``holds`` is None where it does not decide, and ``note`` then says why."""
 
     statistic: str
     op: Operator
@@ -72,18 +72,14 @@ class Bound:
             holds, note = None, "this statistic is not a number"
         else:
             low, high = ci if ci is not None else (value, value)
-            holds, note = self._decide(low, high, ci is not None)
+            holds, note = self._decide(low, high)
         return holds, (Finding(self.statistic, self.op, self.bound, value, ci, n, unit, holds, note),)
 
-    def _decide(self, low: float, high: float, interval: bool) -> tuple[bool | None, str]:
+    def _decide(self, low: float, high: float) -> tuple[bool | None, str]:
         if any(_within_rounding(end, self.bound) for end in {low, high}):
             return None, "the value lies within rounding of the bound"
         satisfied = {self._compare(end) for end in (low, high)}
-        if len(satisfied) == 2:
-            return None, "the interval contains the bound"
-        where = "the whole interval is" if interval else "the value is"
-        holds = satisfied.pop()
-        return holds, f"{where} on the {'right' if holds else 'wrong'} side of the bound"
+        return (None, "the interval contains the bound") if len(satisfied) == 2 else (satisfied.pop(), "")
 
     def _compare(self, value: float) -> bool:
         match self.op:
@@ -253,15 +249,15 @@ def judge(claim: Claim, stats: Mapping[str, Any], model: str) -> Verdict:
 
 
 def board(verdicts: Iterable[Verdict]) -> str:
-    """HTML table of verdicts: claim, rule, what was found, status, published status."""
-    head = ("Claim", "Rule, fixed before the run", "Found", "Verdict", "Published")
+    """HTML table of verdicts: claim, status beside the published one, rule, what was found."""
+    head = ("Claim", "Verdict", "Rule, fixed before the run", "Found")
     rows = [
         (
             f"<strong>{html.escape(v.claim.id)}</strong> {html.escape(v.claim.sentence)}",
+            f"<strong>{html.escape(v.status)}</strong> on {html.escape(v.model)}"
+            + (f"<br>published: {html.escape(v.claim.published)}" if v.claim.published else ""),
             html.escape(v.claim.says),
-            html.escape(v.reason),
-            f"<strong>{html.escape(v.status)}</strong> on {html.escape(v.model)}",
-            html.escape(v.claim.published or "no status"),
+            "<br>".join(html.escape(_describe(finding)) for finding in v.findings),
         )
         for v in verdicts
     ]
@@ -279,13 +275,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _describe(finding: Finding) -> str:
+    """ "words_ratio = 0.3 [0.2, 0.4], n = 30: holds, < 0.5"."""
     if finding.value is None:
         return f"{finding.statistic}: {finding.note}"
-    unit = f" {finding.unit}" if finding.unit else ""
     spread = f" [{finding.ci[0]:.3g}, {finding.ci[1]:.3g}]" if finding.ci else ""
+    unit = f" {finding.unit}" if finding.unit else ""
     count = f", n = {finding.n}" if finding.n is not None else ""
-    measured = f"{finding.statistic} = {finding.value:.3g}{spread}{unit}{count}"
-    return f"{measured}, against {finding.op} {finding.bound:g}: {finding.note}"
+    outcome = {True: "holds", False: "fails", None: f"undecided ({finding.note})"}[finding.holds]
+    rule = f"{finding.op} {finding.bound:g}"
+    return f"{finding.statistic} = {finding.value:.3g}{spread}{unit}{count}: {outcome}, {rule}"
 
 
 def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | None, int | None, str | None]:
