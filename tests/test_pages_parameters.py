@@ -171,6 +171,8 @@ def test_all_chapters_of_a_run_share_its_folder_and_model_folders_are_made_absol
         plans = [sourcebook.plan(clean, "smoke", model) for clean in (with_model, without)]
         assert {plan.out.name for plan in plans} == {"smoke-weights"}
         assert plans[0].parameters["model"] == plans[0].given["model"] == str(tmp_path / "weights")
+    by_parameter = sourcebook.plan(with_model, "smoke", None, {"model": "."})
+    assert (by_parameter.parameters, by_parameter.out) == (plans[0].parameters, plans[0].out)
 
 
 def test_missing_model_folder_is_refused_before_a_kernel_starts(tmp_path):

@@ -221,10 +221,14 @@ def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_p
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "zkit: interrupted" in stderr and "Traceback" not in stderr
     assert executed(book, "00_first") == good
     until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
