@@ -37,6 +37,13 @@ def test_ink_is_the_colour_of_the_page_and_every_id_is_its_own():
     assert {name for pair in refs for name in pair if name} == ids[0]
 
 
+def test_a_legend_drawn_outside_the_look_hides_nothing_on_a_dark_page():
+    figure, axes = figures.subplots()
+    axes.plot([0, 1], [1, 0], label="terse")
+    axes.legend()
+    assert "#ffffff" not in figures.svg(figure, "a")
+
+
 def test_html_carries_caption_id_and_description_escaped():
     text = figures.to_html(drawn(), key="dose-curve", caption="p < .05", alt='falls "fast"')
     assert '<figure class="zk-figure" id="fig-dose-curve">' in text

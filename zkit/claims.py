@@ -275,7 +275,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _describe(finding: Finding) -> str:
-    """ "words_ratio = 0.3 [0.2, 0.4], n = 30: holds, < 0.5"."""
+    """For example: words_ratio = 0.3 [0.2, 0.4], n = 30: holds, < 0.5."""
     if finding.value is None:
         return f"{finding.statistic}: {finding.note}"
     spread = f" [{finding.ci[0]:.3g}, {finding.ci[1]:.3g}]" if finding.ci else ""

@@ -19,6 +19,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from zkit.errors import ZkitError
@@ -130,6 +131,8 @@ def svg(figure: Figure, alt: str) -> str:
         for text in figure.findobj(Text):
             if isinstance(text, Text) and _HANZI.search(text.get_text()):
                 raise ZkitError(f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption")
+        for legend in figure.findobj(Legend):
+            legend.set_frame_on(False)  # type: ignore[attr-defined]  # its box would be opaque on a dark page
         # Laid out once and then left alone: a second layout pass moves things by a hair.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
