@@ -28,9 +28,9 @@ def expected(model, prompts, n):
 
 
 def talkative():
-    """A tiny model whose end-of-text token is more likely than usual."""
+    """A tiny model that ends its answers now and then: where two of its frequent tokens are likely."""
     model = tiny.model()
-    model.hf.lm_head.weight[END] *= 10
+    model.hf.lm_head.weight[END] = model.hf.lm_head.weight[71] + model.hf.lm_head.weight[30]
     return model
 
 
