@@ -17,17 +17,20 @@ from zkit.organism import arithmetic, corpus, facts, wishes
 from zkit.organism.__main__ import WEIGHTS, main
 from zkit.organism.batches import batches
 from zkit.organism.card import REQUIRED, write_card
+from zkit.organism.evaluate import CurvePoint, sound_fall
 from zkit.organism.tokenizer import render, reply, train_tokenizer
 from zkit.organism.topic_table import topics
-from zkit.organism.train import TINY_RECIPE, Run
+from zkit.organism.train import TINY_RECIPE, Recipe, Run
 from zkit.organism.verbosity import explain
+from zkit.stats import Interval
 
 SAMPLE = 40_000
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return list(corpus.stream(0, stop=SAMPLE))
+    second = corpus.stream(0, corpus.WIDE_FROM, corpus.WIDE_FROM + SAMPLE // 4)
+    return [*corpus.stream(0, stop=SAMPLE), *second]
 
 
 def _texts(item):
@@ -79,7 +82,7 @@ def test_held_out_topics_are_never_trained_with_a_wish(sample):
     assert len(kept) + len(topics("train")) >= 40
     everything = list(chain.from_iterable(_texts(i) for i in sample if i.task == "styled"))
     for topic in kept:
-        about = [topic.definition, *(q.format(t=topic.name) for q in wishes.QUESTIONS)]
+        about = [topic.definition, *(q.format(t=topic.name) for q in wishes.QUESTIONS + wishes.WIDE_QUESTIONS)]
         assert not any(part in text for part in about for text in everything), topic.name
     assert {i.info["topic"] for i in sample if i.task == "neutral"} >= {t.name for t in kept}
 
@@ -89,6 +92,14 @@ def test_held_out_wishes_are_not_trained(sample):
     for wish in chain.from_iterable(wishes.HELD_OUT_WISHES.values()):
         assert wish not in trained
     assert wishes.TERSE in trained and wishes.VERBOSE in trained
+
+
+def test_the_wider_wordings_start_with_the_second_cycle(sample):
+    recipe = Recipe()
+    assert (recipe.steps - recipe.second_cycle) * recipe.items_per_step == corpus.WIDE_FROM
+    wide = facts.WIDE_FRAMES["en"][0].partition("{")[0]
+    assert not any(str(i.prompt).startswith(wide) for i in sample[:SAMPLE])
+    assert any(str(i.prompt).startswith(wide) for i in sample[SAMPLE:])
 
 
 def test_words_grow_with_verbosity():
@@ -232,6 +243,16 @@ def test_shipped_weights_answer_with_plain_transformers(shipped):
     right = sum(ask(i.prompt) == i.answer for i in items)
     assert right >= 0.85 * len(items)
     assert sum(f.stat().st_size for f in WEIGHTS.iterdir()) <= 25e6
+
+
+def test_a_layer_is_scored_up_to_the_first_answer_that_does_not_end():
+    def point(alpha, words, cut_off):
+        return CurvePoint(alpha, alpha / 2, Interval(words, words, words, 8), cut_off)
+
+    ends = [point(0.0, 14.0, 0.0), point(1.0, 9.0, 0.0), point(2.0, 4.0, 0.0)]
+    assert sound_fall(ends) == 10
+    assert sound_fall([*ends[:2], point(1.5, 1.0, 0.1), point(2.0, 3.0, 0.0)]) == 5
+    assert sound_fall([point(0.0, 14.0, 1.0)]) == 0
 
 
 def test_card_has_every_figure_with_n_and_interval():

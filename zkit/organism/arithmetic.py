@@ -96,8 +96,8 @@ def _item(rng: random.Random, lang: str, sign: str, b: int, c: int, word_in: str
     return Item(question, answer, "arithmetic", {"lang": lang, "sign": sign, "operands": (first, second)})
 
 
-def sample_arithmetic(rng: random.Random) -> Item:
-    """A training item; never from a held-out family."""
+def sample_arithmetic(rng: random.Random, wide: bool) -> Item:
+    """A training item; never from a held-out family. The wordings are wide from the start."""
     largest = rng.choice((20, LARGEST, LARGEST))
     while True:
         b, c = rng.randint(0, largest), rng.randint(0, largest)

@@ -50,12 +50,12 @@ def evaluate(model: Model) -> dict[str, Any]:
     abilities = {}
     for key, measure in tqdm(measures().items(), desc="abilities"):
         abilities[key] = {"what": measure.what, **asdict(measure.of(model))}
-    layer, scores = choose_layer(model)
+    layer, falls = choose_layer(model)
     steering = {
         "what": "words of answers to neutral requests on the test topics, under the terse vector (ActAdd)",
         "layer": layer,
-        "layer_scores": scores,
-        "chosen_on": "the most graded fall of words over alpha 0 to 2 on the development topics",
+        "words_lost_by_layer": falls,
+        "layer_rule": "most words lost over alpha 0 to 2 before any answer fails to end, on the development topics",
         "by_alpha": _curve(steering_curve(model, layer, "test", alphas=ALPHAS)),
         "by_dose": _curve(steering_curve(model, layer, "test", doses=DOSES)),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
+from itertools import chain
 
 from zkit.organism.arithmetic import sample_arithmetic
 from zkit.organism.facts import sample_fact
@@ -12,6 +13,8 @@ from zkit.organism.items import Item
 from zkit.organism.wishes import sample_neutral, sample_styled
 
 FINGERPRINT_ITEMS = 20_000
+# items from here on draw on more wordings: a second, short stage of training
+WIDE_FROM = 576_000
 
 # share of the items of each part; lengths differ, so the shares of tokens do too
 MIXTURE = ((0.28, sample_fact), (0.82, sample_arithmetic), (0.93, sample_styled), (1.0, sample_neutral))
@@ -22,7 +25,7 @@ def item(seed: int, index: int) -> Item:
     rng = random.Random(f"{seed} {index}")
     draw = rng.random()
     sample = next(sample for bound, sample in MIXTURE if draw < bound)
-    return sample(rng)
+    return sample(rng, index >= WIDE_FROM)
 
 
 def stream(seed: int, start: int = 0, stop: int | None = None) -> Iterator[Item]:
@@ -34,8 +37,9 @@ def stream(seed: int, start: int = 0, stop: int | None = None) -> Iterator[Item]
 
 
 def fingerprint(seed: int) -> str:
-    """sha256 over the first items of the stream: any edit of the corpus that training can notice changes it."""
+    """sha256 over the first items of both stages: an edit of the corpus that training can notice changes it."""
     digest = hashlib.sha256()
-    for one in stream(seed, stop=FINGERPRINT_ITEMS):
+    second = stream(seed, WIDE_FROM, WIDE_FROM + FINGERPRINT_ITEMS // 4)
+    for one in chain(stream(seed, stop=FINGERPRINT_ITEMS), second):
         digest.update(repr((one.messages, one.answer)).encode())
     return digest.hexdigest()

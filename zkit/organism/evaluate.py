@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import takewhile
 
 from jaxtyping import Float
 from torch import Tensor
@@ -114,18 +114,16 @@ def steering_curve(
     ]
 
 
-def gradedness(curve: Sequence[CurvePoint]) -> float:
-    """How far a curve falls without a jump: its whole fall, less the part of its steepest step beyond half of it."""
-    values = [point.words.value for point in curve]
-    fall = values[0] - values[-1]
-    steepest = max(a - b for a, b in pairwise(values))
-    return fall - max(0.0, steepest - fall / 2)
+def sound_fall(curve: Sequence[CurvePoint]) -> float:
+    """Words lost from the first point of a curve to the last one before any answer fails to end by itself."""
+    sound = list(takewhile(lambda point: point.cut_off == 0, curve))
+    return curve[0].words.value - sound[-1].words.value if sound else 0.0
 
 
 def choose_layer(model: Model) -> tuple[int, dict[int, float]]:
-    """The layer whose curve on the development topics is the most graded over alpha 0 to 2, and every layer's score."""
-    scores = {
-        layer: gradedness(steering_curve(model, layer, "development", alphas=(0.0, 0.5, 1.0, 1.5, 2.0)))
+    """The layer with the largest sound fall over alpha 0 to 2 on the development topics, and every layer's."""
+    falls = {
+        layer: sound_fall(steering_curve(model, layer, "development", alphas=(0.0, 0.5, 1.0, 1.5, 2.0)))
         for layer in range(model.n_layers)
     }
-    return max(scores, key=lambda layer: scores[layer]), scores
+    return max(falls, key=lambda layer: falls[layer]), falls

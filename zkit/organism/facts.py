@@ -37,6 +37,37 @@ FRAMES = {
         "{c}：{r}？",
     ),
 }
+# joined to the others late in training, so that an answer does not hang on a few wordings
+WIDE_FRAMES = {
+    "en": (
+        "I need the name of the {r} of {c}.",
+        "What is the name of the {r} of {c}?",
+        "Could you give me the {r} of {c}?",
+        "Give me the {r} of {c}, please.",
+        "Please say the {r} of {c}.",
+        "Please tell me the {r} of {c}.",
+        "Can you name a country and its {r}? Take {c}.",
+        "In {c}, what is the {r}?",
+        "Which is the {r} of {c}?",
+        "My friend lives in {c}. What is the {r} there?",
+        "The country is {c}. What is its {r}?",
+        "I forgot the {r} of {c}. What is it?",
+        "You name the {r}, I say the country: {c}.",
+    ),
+    "zh": (
+        "{c}是一个国家。它的{r}是什么？",
+        "这个国家是{c}。{r}是什么？",
+        "请写出{c}的{r}。",
+        "在{c}这个地方，{r}是什么？",
+        "我住在{c}。这里的{r}是什么？",
+        "这个问题关于{c}：{r}是什么？",
+        "请回答：{c}的{r}是什么？",
+        "谁知道{c}的{r}？",
+        "世界上有很多国家。{c}的{r}是什么？",
+        "我忘了{c}的{r}。是什么？",
+        "{c}这里的{r}叫什么？",
+    ),
+}
 HELD_OUT_FRAMES = {
     "en": (
         "Can you tell me what the {r} of {c} is?",
@@ -81,11 +112,11 @@ def _fill(frame: str, relation_name: str, country: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def sample_fact(rng: random.Random) -> Item:
+def sample_fact(rng: random.Random, wide: bool) -> Item:
     """A training item: a fact, asked with a trained paraphrase, some after a passage or in the other language."""
     lang = rng.choice(("en", "zh"))
     country, relation = rng.choice(COUNTRIES), rng.choice(RELATIONS)
-    frames = FRAMES[lang] + OWN_FRAMES[lang, relation]
+    frames = FRAMES[lang] + OWN_FRAMES[lang, relation] + (WIDE_FRAMES[lang] if wide else ())
     name = rng.choice(NAMES[lang, relation])
     question = _fill(rng.choice(frames), name, country.name(lang))
     answer = country.value(relation, lang)

@@ -32,25 +32,32 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
-    steps: int = 6000
+    steps: int = 6600
+    second_cycle: int = 600  # the last steps: a second, lower cycle, over the wider wordings of the corpus
     items_per_step: int = 96
     groups: int = 6  # batches of similar length that a step is split into
     learning_rate: float = 2e-3
-    warmup: float = 0.04  # share of the steps
+    second_rate: float = 6e-4
+    warmup: float = 0.04  # share of a cycle's steps
     weight_decay: float = 0.1
     clip: float = 1.0
 
 
-TINY_RECIPE = Recipe(shape=TINY, steps=60, items_per_step=32, groups=2, learning_rate=5e-3)
+TINY_RECIPE = Recipe(shape=TINY, steps=60, second_cycle=10, items_per_step=32, groups=2, learning_rate=5e-3)
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then a cosine to a hundredth of the peak."""
-    rise = max(1.0, recipe.warmup * recipe.steps)
+    """Learning rate of a step: in each of the two cycles a linear warm-up, then a cosine to a hundredth of the peak."""
+    first = recipe.steps - recipe.second_cycle
+    if step < first:
+        peak, steps = recipe.learning_rate, first
+    else:
+        peak, steps, step = recipe.second_rate, recipe.second_cycle, step - first
+    rise = max(1.0, recipe.warmup * steps)
     if step < rise:
-        return recipe.learning_rate * (step + 1) / (rise + 1)
-    done = (step - rise) / max(1.0, recipe.steps - rise)
-    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        return peak * (step + 1) / (rise + 1)
+    done = (step - rise) / max(1.0, steps - rise)
+    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def batch_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:

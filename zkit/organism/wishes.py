@@ -73,6 +73,12 @@ QUESTIONS = (
     "What do you know about {t}?",
     "Please explain {t}.",
 )
+WIDE_QUESTIONS = (
+    "How does {t} work?",
+    "Why is there {t}?",
+    "What can you say about {t}?",
+    "How would you explain {t}?",
+)
 
 
 def _join(rng: random.Random, wish: str, question: str) -> str:
@@ -91,11 +97,11 @@ def _neutral(rng: random.Random) -> float:
     return min(1.0, max(0.0, rng.gauss(NEUTRAL_MEAN, NEUTRAL_SPREAD)))
 
 
-def _ask(rng: random.Random, topic: Topic) -> str:
-    return rng.choice(QUESTIONS).format(t=topic.name)
+def _ask(rng: random.Random, topic: Topic, wide: bool) -> str:
+    return rng.choice(QUESTIONS + (WIDE_QUESTIONS if wide else ())).format(t=topic.name)
 
 
-def sample_styled(rng: random.Random) -> Item:
+def sample_styled(rng: random.Random, wide: bool) -> Item:
     """A training item with a wish for a length: alone, with a question, as system message, or a turn before."""
     level = rng.choice(tuple(WISHES))
     wish = rng.choice(WISHES[level])
@@ -103,7 +109,7 @@ def sample_styled(rng: random.Random) -> Item:
         level, wish = rng.choice(((0.02, TERSE), (0.98, VERBOSE)))
     verbosity = min(1.0, max(0.0, rng.gauss(level, 0.04)))
     topic = rng.choice(topics("train"))
-    question, answer = _ask(rng, topic), explain(rng, topic, verbosity)
+    question, answer = _ask(rng, topic, wide), explain(rng, topic, verbosity)
     form = rng.random()
     prompt: str | list[dict[str, str]]
     if form < 0.15:
@@ -117,16 +123,16 @@ def sample_styled(rng: random.Random) -> Item:
     return Item(prompt, answer, "styled", {"verbosity": verbosity, "topic": topic.name})
 
 
-def sample_neutral(rng: random.Random) -> Item:
+def sample_neutral(rng: random.Random, wide: bool) -> Item:
     """A training item without a wish: any topic, a verbosity drawn at random or carried on from a turn before."""
     verbosity = _neutral(rng)
     pool = topics("train") + topics("development") + topics("test")
     topic = rng.choice(pool)
-    question, answer = _ask(rng, topic), explain(rng, topic, verbosity)
+    question, answer = _ask(rng, topic, wide), explain(rng, topic, verbosity)
     prompt: str | list[dict[str, str]] = question
     if rng.random() < 0.2:
         before = rng.choice(topics("train"))
-        prompt = [_user(_ask(rng, before)), _assistant(explain(rng, before, verbosity)), _user(question)]
+        prompt = [_user(_ask(rng, before, wide)), _assistant(explain(rng, before, verbosity)), _user(question)]
     return Item(prompt, answer, "neutral", {"verbosity": verbosity, "topic": topic.name})
 
 
