@@ -188,7 +188,7 @@ def test_a_killed_kernel_fails_its_chapter_alone(book):
     write_chapter(book / "notebooks", "02_other", 'chapter.stat("z", 1)')
     done = make(book)
     assert done.returncode == 1
-    assert "00_first failed: its kernel was killed" in done.stderr and "os.kill(os.getpid(), 9)" in done.stderr
+    assert "00_first failed: its kernel died in this cell" in done.stderr and "os.kill(os.getpid(), 9)" in done.stderr
     assert stat(book, "02_other", "z") == 1 and leftovers(book) == []
 
 

@@ -108,7 +108,11 @@ def execute(task: Task) -> Outcome:
     except DeadKernelError:
         source = running_cell(Path(task.partial))
         failure = Failure(
-            task.name, "its kernel was killed, perhaps for lack of memory, in this cell", source, "", keep_failed(task)
+            task.name,
+            "its kernel died in this cell: killed, perhaps for lack of memory, or crashed",
+            source,
+            "",
+            keep_failed(task),
         )
     except ZkitError as error:
         Path(task.partial).unlink(missing_ok=True)
