@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig
 
 import zkit
@@ -291,6 +292,17 @@ def test_tokens_are_left_padded_without_doubled_specials():
     assert model.tokenizer.decode(batch["input_ids"][0, -n:]) == short
     plain = model.tokenize(["ab", "c"], chat=False)
     assert plain["attention_mask"].tolist() == [[1, 1], [0, 1]]
+
+
+def test_a_beginning_of_text_token_is_added_to_plain_text_alone():
+    """The chat template writes its own, so that adding one would double it; a continuation never gets one."""
+    model = Model(tiny.shared().hf, tiny.tokenizer(), Source("with-bos", None))
+    model.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", tiny.PAD)]
+    )
+    assert model.tokenize(["ab"], chat=False)["input_ids"][0, 0] == tiny.PAD
+    assert tiny.PAD not in model.tokenize(["ab"])["input_ids"]
+    assert [len(scores) for scores in zkit.generation.log_probs(model, ["ab"], ["cd"])] == [2]
 
 
 def test_no_chat_template():
