@@ -181,7 +181,8 @@ def test_verdicts_are_those_of_the_results(book, value, model, status):
     index, answers = "\n".join(tables.chapters(book)), "\n".join(tables.answers(book))
     assert f"{status}: E-1" in index
     assert "{doc}`00 The embedded model </book/executed/00_embedded_model>`" in index
-    assert f"Steering shortens. **{status.capitalize()}** on" in answers
+    assert f"- **{status.capitalize()}** on" in answers
+    assert "Steering shortens. (E-1)" in answers
     assert index.count(tables.PREPARING) == len(CHAPTERS["chapters"]) - 1
 
 

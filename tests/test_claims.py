@@ -63,7 +63,7 @@ def test_an_open_verdict_says_why(record, said):
 
 def test_a_decided_verdict_prints_statistic_interval_and_n():
     reason = judge(claim(), {"words_ratio": stat(0.3, [0.2, 0.4], n=33)}, QWEN).reason
-    assert reason == "words_ratio = 0.3 [0.2, 0.4], n = 33: holds, < 0.5"
+    assert reason == "words_ratio = 0.3 [0.2, 0.4], n = 33; < 0.5 holds"
 
 
 @pytest.mark.parametrize(("op", "holds"), [("<", False), ("<=", True), (">", False), (">=", True)])

@@ -275,15 +275,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _describe(finding: Finding) -> str:
-    """For example: words_ratio = 0.3 [0.2, 0.4], n = 30: holds, < 0.5."""
+    """For example: words_ratio = 0.3 [0.2, 0.4], n = 30; < 0.5 holds."""
     if finding.value is None:
         return f"{finding.statistic}: {finding.note}"
     spread = f" [{finding.ci[0]:.3g}, {finding.ci[1]:.3g}]" if finding.ci else ""
     unit = f" {finding.unit}" if finding.unit else ""
     count = f", n = {finding.n}" if finding.n is not None else ""
-    outcome = {True: "holds", False: "fails", None: f"undecided ({finding.note})"}[finding.holds]
-    rule = f"{finding.op} {finding.bound:g}"
-    return f"{finding.statistic} = {finding.value:.3g}{spread}{unit}{count}: {outcome}, {rule}"
+    outcome = {True: "holds", False: "fails", None: f"is undecided: {finding.note}"}[finding.holds]
+    rule = f"{finding.op} {finding.bound:g}".replace(">=", "≥").replace("<=", "≤")
+    return f"{finding.statistic} = {finding.value:.3g}{spread}{unit}{count}; {rule} {outcome}"
 
 
 def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | None, int | None, str | None]:

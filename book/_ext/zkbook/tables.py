@@ -145,11 +145,12 @@ def _verdict_lines(book: Path, chapter: dict[str, Any]) -> list[str]:
     link = _link(book, chapter)
     if found["parameters"].get("profile") == "smoke":
         return [f"- {link}: {SMOKE}"]
-    return [
-        f"- {verdict['claim']['sentence']} **{verdict['status'].capitalize()}** on {_model(verdict['model'])} ({link}, "
-        f"{verdict['claim']['id']})."
+    lines = [
+        f"- **{verdict['status'].capitalize()}** on {_model(verdict['model'])}: {verdict['claim']['sentence']} "
+        f"({verdict['claim']['id']})"
         for verdict in found["claims"]
     ]
+    return [*lines, f"- The figures are in {link}."]
 
 
 def _model(name: str) -> str:
