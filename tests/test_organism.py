@@ -21,7 +21,7 @@ from zkit.organism.evaluate import CurvePoint, sound_fall
 from zkit.organism.tokenizer import render, reply, train_tokenizer
 from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Recipe, Run
-from zkit.organism.verbosity import explain
+from zkit.organism.verbosity import explain, grammar
 from zkit.stats import Interval
 
 SAMPLE = 40_000
@@ -245,14 +245,25 @@ def test_shipped_weights_answer_with_plain_transformers(shipped):
     assert sum(f.stat().st_size for f in WEIGHTS.iterdir()) <= 25e6
 
 
-def test_a_layer_is_scored_up_to_the_first_answer_that_does_not_end():
-    def point(alpha, words, cut_off):
-        return CurvePoint(alpha, alpha / 2, Interval(words, words, words, 8), cut_off)
+def test_a_layer_is_scored_only_where_answers_are_sound():
+    def point(alpha, words, sound):
+        return CurvePoint(alpha, alpha / 2, Interval(words, words, words, 8), Interval(sound, sound, sound, 8))
 
-    ends = [point(0.0, 14.0, 0.0), point(1.0, 9.0, 0.0), point(2.0, 4.0, 0.0)]
-    assert sound_fall(ends) == 10
-    assert sound_fall([*ends[:2], point(1.5, 1.0, 0.1), point(2.0, 3.0, 0.0)]) == 5
-    assert sound_fall([point(0.0, 14.0, 1.0)]) == 0
+    whole = [point(0.0, 14.0, 1.0), point(1.0, 9.0, 0.9), point(2.0, 4.0, 0.8)]
+    assert sound_fall(whole) == 10
+    assert sound_fall([*whole[:2], point(1.5, 1.0, 0.5), point(2.0, 3.0, 1.0)]) == 5
+    assert sound_fall([point(0.0, 14.0, 0.0)]) == 0
+
+
+def test_grammar_is_what_the_generator_writes():
+    everything = [t for split in ("train", "development", "test") for t in topics(split)]
+    for i in range(500):
+        rng = random.Random(i)
+        topic, other = rng.sample(everything, 2)
+        text = explain(rng, topic, rng.random())
+        assert grammar(topic).fullmatch(text), text
+        assert not grammar(other).fullmatch(text)
+        assert not grammar(topic).fullmatch(text[:-1]) and not grammar(topic).fullmatch(f"{text} {text}")
 
 
 def test_card_has_every_figure_with_n_and_interval():

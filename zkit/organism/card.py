@@ -55,7 +55,7 @@ def evaluate(model: Model) -> dict[str, Any]:
         "what": "words of answers to neutral requests on the test topics, under the terse vector (ActAdd)",
         "layer": layer,
         "words_lost_by_layer": falls,
-        "layer_rule": "most words lost over alpha 0 to 2 before any answer fails to end, on the development topics",
+        "layer_rule": "most words lost while at least 80% of the answers are sound, development topics",
         "by_alpha": _curve(steering_curve(model, layer, "test", alphas=ALPHAS)),
         "by_dose": _curve(steering_curve(model, layer, "test", doses=DOSES)),
     }
@@ -116,7 +116,7 @@ def as_text(card: dict[str, Any]) -> str:
             w = p["words"]
             lines.append(
                 f"alpha {p['alpha']:6.2f}  dose {p['dose']:5.2f}  words {w['value']:6.1f} "
-                f"[{w['low']:.1f}, {w['high']:.1f}]  cut off {p['cut_off']:.2f}"
+                f"[{w['low']:.1f}, {w['high']:.1f}]  sound {p['sound']['value']:.2f}"
             )
         lines.append("")
     return "\n".join([*lines, f"misses: {'; '.join(card['misses']) or 'none'}"])

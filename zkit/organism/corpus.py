@@ -16,16 +16,18 @@ FINGERPRINT_ITEMS = 20_000
 # items from here on draw on more wordings: a second, short stage of training
 WIDE_FROM = 576_000
 
-# share of the items of each part; lengths differ, so the shares of tokens do too
+# upper bounds of the shares of each part among the items; lengths differ, so the shares of tokens do too
 MIXTURE = ((0.28, sample_fact), (0.82, sample_arithmetic), (0.93, sample_styled), (1.0, sample_neutral))
+WIDE_MIXTURE = ((0.25, sample_fact), (0.62, sample_arithmetic), (0.85, sample_styled), (1.0, sample_neutral))
 
 
 def item(seed: int, index: int) -> Item:
     """The `index`-th training item of `seed`."""
     rng = random.Random(f"{seed} {index}")
+    wide = index >= WIDE_FROM
     draw = rng.random()
-    sample = next(sample for bound, sample in MIXTURE if draw < bound)
-    return sample(rng, index >= WIDE_FROM)
+    sample = next(sample for bound, sample in (WIDE_MIXTURE if wide else MIXTURE) if draw < bound)
+    return sample(rng, wide)
 
 
 def stream(seed: int, start: int = 0, stop: int | None = None) -> Iterator[Item]:

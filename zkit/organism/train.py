@@ -32,12 +32,12 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
-    steps: int = 6600
-    second_cycle: int = 600  # the last steps: a second, lower cycle, over the wider wordings of the corpus
+    steps: int = 7200
+    second_cycle: int = 1200  # the last steps: a second, lower cycle, over the wider wordings of the corpus
     items_per_step: int = 96
     groups: int = 6  # batches of similar length that a step is split into
     learning_rate: float = 2e-3
-    second_rate: float = 6e-4
+    second_rate: float = 1e-3
     warmup: float = 0.04  # share of a cycle's steps
     weight_decay: float = 0.1
     clip: float = 1.0

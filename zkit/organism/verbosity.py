@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from collections.abc import Iterable
 
 from zkit.organism.topic_table import Topic
 
@@ -85,6 +87,27 @@ def explain(rng: random.Random, topic: Topic, verbosity: float) -> str:
         if c.take(0.9):
             sentences.append(c.pick(CLOSINGS))
     return opener + " ".join(sentences)
+
+
+def grammar(topic: Topic) -> re.Pattern[str]:
+    """Matches every text that `explain` can write about `topic`, and no other: what a sound answer looks like."""
+
+    def one_of(options: Iterable[str]) -> str:
+        return "(?:" + "|".join(re.escape(option) for option in options) + ")"
+
+    definition = one_of(
+        [f"{_upper(topic.gloss)}.", f"{_upper(topic.definition)}.", f"{_upper(topic.name)} is {topic.definition}."]
+        + [f"{_upper(topic.name)} is, {aside}, {topic.definition}." for aside in ASIDES]
+    )
+    start, adverb, tail = one_of(["It", *(f"{link}it" for link in LINKS)]), one_of(ADVERBS), one_of(TAILS)
+    facts = [rf" {start}(?: {adverb})? {re.escape(fact)}{tail}?\." for fact in topic.facts]
+    example = " " + one_of(form.format(x=topic.example) for form in EXAMPLES)
+    summary = " " + one_of(form.format(g=topic.gloss) for form in SUMMARIES)
+    closing = " " + one_of(CLOSINGS)
+    rest = f"(?:{example}(?:{summary})?(?:{closing})?)?"
+    for fact in reversed(facts):
+        rest = f"(?:{fact}{rest})?"
+    return re.compile(f"{one_of(OPENERS)}?{definition}{rest}")
 
 
 def acknowledge(rng: random.Random, verbosity: float) -> str:

@@ -98,6 +98,9 @@ def _neutral(rng: random.Random) -> float:
 
 
 def _ask(rng: random.Random, topic: Topic, wide: bool) -> str:
+    article, _, noun = topic.name.partition(" ")
+    if wide and article in ("a", "an") and noun[-1] not in "sxy" and rng.random() < 0.08:
+        return f"Why are there {noun}s?"
     return rng.choice(QUESTIONS + (WIDE_QUESTIONS if wide else ())).format(t=topic.name)
 
 
@@ -112,7 +115,10 @@ def sample_styled(rng: random.Random, wide: bool) -> Item:
     question, answer = _ask(rng, topic, wide), explain(rng, topic, verbosity)
     form = rng.random()
     prompt: str | list[dict[str, str]]
-    if form < 0.15:
+    if wide and form < 0.3:
+        # any topic: no word of the reply marks the wish itself, so two wishes differ in the style of what follows alone
+        prompt = wish
+    elif form < 0.15:
         prompt, answer = wish, acknowledge(rng, verbosity)
     elif form < 0.25:
         prompt = [_user(wish), _assistant(acknowledge(rng, verbosity)), _user(question)]
