@@ -85,11 +85,11 @@ def test_joined_rules_follow_kleene(truths):
 
 
 @given(
-    value=st.floats(-5, 5),
-    below=st.floats(0, 3),
-    above=st.floats(0, 3),
+    value=st.floats(-5, 5, allow_subnormal=False),
+    below=st.floats(0, 3, allow_subnormal=False),
+    above=st.floats(0, 3, allow_subnormal=False),
     op=st.sampled_from(["<", "<=", ">", ">="]),
-    bound=st.floats(-5, 5),
+    bound=st.floats(-5, 5, allow_subnormal=False),
 )
 def test_a_verdict_holds_only_if_it_holds_all_over_the_interval(value, below, above, op, bound):
     low, high = value - below, value + above

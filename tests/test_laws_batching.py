@@ -147,7 +147,7 @@ def selections(draw):
 
 additions = st.builds(
     lambda layer, seed, norm, where: Addition(layer, reference.random_vector(tiny.shared(), seed, norm), where),
-    st.integers(0, 3), st.integers(0, 9), st.floats(-8, 8), selections(),
+    st.integers(0, 3), st.integers(0, 9), st.floats(-8, 8, allow_subnormal=False), selections(),
 )  # fmt: skip
 
 

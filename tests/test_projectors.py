@@ -21,7 +21,7 @@ def spaces(draw):
     k, seed = draw(st.integers(1, d)), draw(st.integers(0, 99))
     if draw(st.booleans()):
         return random_subspace(k, d, torch.Generator().manual_seed(seed))
-    return spanned_by(gaussian(k, d, seed) * 10 ** draw(st.floats(-3, 3)))
+    return spanned_by(gaussian(k, d, seed) * 10 ** draw(st.floats(-3, 3, allow_subnormal=False)))
 
 
 @few
