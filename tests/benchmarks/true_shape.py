@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
 from zkit.sources import resolve
 
+CORES = len(os.sched_getaffinity(0))
 ROOT = Path(__file__).resolve().parents[2]
 QWEN3_06B = dict(
     vocab_size=151_936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
@@ -41,10 +43,8 @@ def chapter_00(limit_gib: float = 8.0) -> dict[str, Any]:
     work = Path(tempfile.mkdtemp(prefix="zkit-true-shape-"))
     try:
         model, executed = make(work / "qwen3-0.6b-random"), work / "executed.ipynb"
-        smoke = json.loads(
-            subprocess.run([sys.executable, "-c", _SMOKE], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        )
-        given = smoke | {"model": str(model), "dtype": "bfloat16", "out": str(work / "out")}
+        small = {"n_problems": 4, "n_prompts": 2, "doses": [0.0, 0.4], "max_new_tokens": 16, "profile": "smoke"}
+        given = small | {"model": str(model), "dtype": "bfloat16", "out": str(work / "out")}
         start = time.perf_counter()
         with _Peak() as peak:
             peak.watch(
@@ -64,11 +64,6 @@ def chapter_00(limit_gib: float = 8.0) -> dict[str, Any]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-_SMOKE = (
-    "import json; from zkit.pages import profiles; print(json.dumps(profiles.parameters('00_embedded_model', 'smoke')))"
-)
-
-
 class _Peak:
     """The largest sum of resident memory of a command and its children, sampled twenty times a second."""
 
@@ -81,7 +76,7 @@ class _Peak:
         pass
 
     def watch(self, command: list[str]) -> None:
-        process = psutil.Popen(command, cwd=tempfile.gettempdir())
+        process = psutil.Popen(command, cwd=tempfile.gettempdir(), env=os.environ | {"OMP_NUM_THREADS": str(CORES)})
         sampler = threading.Thread(target=self._sample, args=(process,), daemon=True)
         sampler.start()
         if process.wait() != 0:
