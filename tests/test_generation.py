@@ -252,3 +252,15 @@ def test_one_vector_per_row():
 
 def test_generation_module_is_what_model_generate_uses():
     assert generation.complete(tiny.shared(), PROMPTS, max_new_tokens=3) == expected(tiny.shared(), PROMPTS, 3)
+
+
+def test_the_output_matrix_is_never_multiplied_row_by_row():
+    """A head that gets a strided view of the states copies its matrix for every row of the batch on a CPU."""
+    model = tiny.model()
+    seen = []
+    handle = model.hf.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.generate(["one prompt", "another, longer prompt"], max_new_tokens=3)
+    log_probs(model, ["one prompt", "another, longer prompt"], ["yes", "no"])
+    handle.remove()
+    assert len(seen) >= 3
+    assert all(states.is_contiguous() and states.shape[1] <= 4 for states in seen), [x.shape for x in seen]
