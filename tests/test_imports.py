@@ -16,7 +16,7 @@ LAYERS = [
     [["projectors"], ["stats"]],
     [["sources", "prompts", "positions", "edits", "recording", "generation", "models"]],
     [["steering"]],
-    [["claims", "tables", "figures", "explorable"]],
+    [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
 ]
 """From the bottom up. Lists side by side know nothing of each other; inside a list a module may use those before it."""

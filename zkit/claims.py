@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from zkit import tables
 from zkit.errors import ZkitError
 
 Operator = Literal["<", "<=", ">", ">="]
@@ -261,17 +262,7 @@ def board(verdicts: Iterable[Verdict]) -> str:
         )
         for v in verdicts
     ]
-    return _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    # The wrapper scrolls on a narrow screen; being focusable lets the keyboard scroll it.
-    return (
-        '<div style="overflow-x:auto" tabindex="0" role="region" aria-label="Claims and verdicts">'
-        f'<table class="table" style="min-width:44em"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return tables.raw(head, rows, "Claims and verdicts")
 
 
 def _describe(finding: Finding) -> str:

@@ -27,13 +27,14 @@ def to_html(rows: Sequence[Mapping[str, object]], label: str) -> str:
 
 
 def raw(heads: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
-    """The same of cells that are HTML already."""
+    """The same of cells that are HTML already. On a narrow screen a column keeps a width that can be read."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
     body = "".join("<tr>" + "".join(f'<td dir="auto">{cell}</td>' for cell in row) + "</tr>" for row in rows)
     # The wrapper scrolls on a narrow screen; being focusable lets the keyboard scroll it.
+    width = f"min-width:{9 * len(heads)}em"
     return (
         f'<div class="zk-table" style="overflow-x:auto" tabindex="0" role="region" aria-label="{html.escape(label)}">'
-        f'<table class="table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="table" style="{width}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
