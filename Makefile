@@ -29,7 +29,7 @@ help:
 setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) .ci/preflight.py
+	@TORCH_INDEX='$(TORCH_INDEX)' $(PYTHON) .ci/preflight.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),$(RUN) -m pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' requirements.txt))

@@ -1,9 +1,11 @@
 """Check a machine before anything is installed on it: Python, its venv module, disk. Standard library only."""
 
+import os
 import shutil
 import sys
 
-NEEDED = 4 * 2**30  # an environment with a CUDA build of torch is larger still; this is the CPU build
+# The environment with a CPU build of torch, and with the CUDA build that PyPI has for Linux.
+NEEDED = (4 if os.environ.get("TORCH_INDEX") or sys.platform != "linux" else 10) * 2**30
 
 
 def problems() -> list[str]:
@@ -21,7 +23,10 @@ def problems() -> list[str]:
         found.append(f"Python's venv module is missing: apt install python{version}-venv")
     free = shutil.disk_usage(".").free
     if free < NEEDED:
-        found.append(f"only {free / 2**30:.1f} GiB of disk are free here; the environment needs {NEEDED / 2**30:.0f}")
+        found.append(
+            f"only {free / 2**30:.1f} GiB of disk are free here; the environment needs {NEEDED / 2**30:.0f} (less "
+            "with a CPU build of torch: TORCH_INDEX=<url>)"
+        )
     return found
 
 

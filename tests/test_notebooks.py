@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 from tiny_book import write_chapter, zkit
 
+from zkit import sources
 from zkit.pages import parameters, places, profiles, provenance, sourcebook, staging
 
 CHAPTERS = places.chapters(chain.ROOT)
@@ -117,3 +119,17 @@ def test_outputs_left_in_a_source_are_found(tmp_path):
     notebook.cells[-1]["outputs"] = [nbformat.v4.new_output("stream", text="1")]
     nbformat.write(notebook, path)
     assert stripped(path).returncode != 0
+
+
+@of_each_chapter
+def test_every_figure_in_the_prose_exists_for_another_model_too(path, tmp_path):
+    """The embedded weights in a folder of another name are a model about which nothing special is known."""
+    model = shutil.copytree(sources.resolve("embedded").folder(), tmp_path / "another")
+    done = zkit("run", path, "--profile", "smoke", "--model", model, "-p", f"out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    executed = nbformat.read(done.stdout.strip().splitlines()[-1], as_version=4)
+    prose = "\n".join(cell.source for cell in executed.cells if cell.cell_type == "markdown")
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    shown = {output.get("metadata", {}).get("scrapbook", {}).get("name") for output in outputs}
+    cited = set(re.findall(r"\{glue\}`([^`:]+)`", prose))
+    assert cited and cited <= shown, cited - shown

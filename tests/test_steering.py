@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import reference
 import tiny
@@ -107,7 +108,7 @@ def test_a_sweep_is_generation_arm_by_arm():
 
 def test_a_sweep_of_doses_and_its_options():
     model, v, usual = tiny.shared(), vector((0, 2)), torch.full((4,), 6.0)
-    table = sweep(model, v, None, PROMPTS[:1], doses=[-0.5, 1.0], reference=usual, max_new_tokens=3)
+    table = sweep(model, v, None, PROMPTS[:1], doses=np.array([-0.5, 1.0]), reference=usual, max_new_tokens=3)
     assert table.dose.round(6).tolist() == [-0.5, 1.0] * 2
     assert table.alpha.round(5).tolist() == [-1.0, 2.0] * 2
     prompt_only = sweep(

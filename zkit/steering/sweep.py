@@ -38,14 +38,15 @@ def sweep(
     usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens).
     Raises ZkitError for no strengths or both kinds, and as :func:`zkit.steering.edits` and generation do.
     """
-    if (alphas is None) == (doses is None) or not len(alphas if alphas is not None else doses or ()):
+    strengths = doses if alphas is None else alphas
+    if (alphas is None) == (doses is None) or strengths is None or len(strengths) == 0:
         raise ZkitError("give a list of alphas, or alphas=None and a list of doses; it must not be empty")
     usual = reference_norms(model) if reference is None else reference
     parts = [v.at(layer) for layer in v.layers]
     arms = [
         (part, alpha)
         for part in parts
-        for alpha in (alphas if alphas is not None else [alpha_for(d, part, usual) for d in doses or ()])
+        for alpha in (map(float, strengths) if doses is None else [alpha_for(float(d), part, usual) for d in strengths])
     ]
     answers = complete(
         model,
