@@ -152,3 +152,9 @@ def test_vectors_that_are_none_are_refused():
         vector() + vector(width=8)
     with pytest.raises(zkit.ZkitError, match="no direction"):
         (vector() - vector()).unit()
+
+
+def test_a_vector_is_not_saved_into_a_folder_that_does_not_exist(tmp_path):
+    v = SteeringVector({0: torch.ones(3)})
+    with pytest.raises(zkit.ZkitError, match="there is no folder"):
+        v.save(tmp_path / "nowhere" / "v.safetensors")

@@ -185,3 +185,8 @@ def test_bad_input():
         with pytest.raises(zkit.ZkitError, match=message):
             call()
     assert zkit.record(model, ["a"], chat=False, sink=True).shape == (1, 4, 32)
+
+
+def test_one_layer_is_a_list_of_one():
+    with pytest.raises(zkit.ZkitError, match=r"write layers=\[2\]"):
+        zkit.record(tiny.model(), ["a prompt"], layers=2)

@@ -112,6 +112,8 @@ def _batches(
     batch_size: int,
 ) -> Iterator[list[Any]]:
     """For each batch of prompts the reduced states of each layer, in the order of ``layers``, on the CPU."""
+    if isinstance(layers, int):
+        raise ZkitError(f"layers must be a list of layers, got {layers}; write layers=[{layers}]")
     wanted = list(range(model.n_layers)) if layers is None else [model.check_layer(layer) for layer in layers]
     if not wanted:
         raise ZkitError(f"no layers asked for; give some of 0 to {model.n_layers - 1}, or None for all")

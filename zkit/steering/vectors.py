@@ -97,8 +97,13 @@ class SteeringVector:
         return self + -other
 
     def save(self, path: str | Path) -> None:
-        """Write safetensors with the note as metadata; the file appears whole or not at all."""
+        """Write safetensors with the note as metadata; the file appears whole or not at all.
+
+        Raises ZkitError if its folder does not exist.
+        """
         path = Path(path)
+        if not path.parent.is_dir():
+            raise ZkitError(f"there is no folder {path.parent} to save the vector in; make it first")
         temporary = path.with_name(path.name + ".part")
         tensors = {f"layer.{layer}": self.vectors[layer].contiguous() for layer in self.layers}
         try:
