@@ -77,5 +77,5 @@ def one_edit_against_none(model: zkit.Model, batch: int) -> dict[str, Any]:
         with zkit.steer(model, v):
             complete(model, prompts, max_new_tokens=64)
 
-    measured = ratio(lambda: complete(model, prompts, max_new_tokens=64), steered, pairs=21)
+    measured = ratio(lambda: complete(model, prompts, max_new_tokens=64), steered, pairs=61)
     return measured | {"target": 0.95}
