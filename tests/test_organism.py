@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from dataclasses import replace
@@ -16,7 +17,7 @@ from zkit.errors import ZkitError
 from zkit.organism import arithmetic, corpus, facts, wishes
 from zkit.organism.__main__ import WEIGHTS, main
 from zkit.organism.batches import batches
-from zkit.organism.card import REQUIRED, write_card
+from zkit.organism.card import REQUIRED, misses, write_card
 from zkit.organism.evaluate import CurvePoint, sound_fall
 from zkit.organism.tokenizer import render, reply, train_tokenizer
 from zkit.organism.topic_table import topics
@@ -275,3 +276,15 @@ def test_card_has_every_figure_with_n_and_interval():
         assert all(p["words"]["n"] >= 10 for p in card["steering"][axis])
     assert card["training"]["corpus_sha256"] == corpus.fingerprint(card["training"]["recipe"]["seed"])
     assert card["training"]["seconds"] > 0 and len(card["training"]["loss"]) > 10
+
+
+def test_the_card_counts_what_is_not_sure_as_a_miss():
+    figures = json.loads((WEIGHTS / "card.json").read_text())
+    assert misses(figures) == figures["misses"]
+    flat = copy.deepcopy(figures)
+    for point in flat["steering"]["by_dose"]:
+        point["words"] = figures["steering"]["by_dose"][0]["words"]
+    assert any("terse vector" in miss for miss in misses(flat))
+    unsure = copy.deepcopy(figures)
+    unsure["abilities"]["facts_en"]["low"] = 0.94
+    assert any("facts answered in English" in miss for miss in misses(unsure))

@@ -65,7 +65,7 @@ def span(start: int, stop: int, sink: bool = False) -> Positions:
 def parse(positions: str | Positions, sink: bool = False) -> Positions:
     """Turn ``"all"``, ``"prompt"``, ``"generated"``, ``"last"`` or a Positions into a Positions.
 
-    ``sink=True`` adds the first token to whatever the selector covers. Raises ZkitError for another word.
+    ``sink=True`` lets the selector have the first token where it covers it. Raises ZkitError for another word.
     """
     if isinstance(positions, Positions):
         return replace(positions, sink=positions.sink or sink)

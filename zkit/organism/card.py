@@ -16,7 +16,7 @@ from tqdm import tqdm
 from zkit.errors import ZkitError
 from zkit.models import Model, load
 from zkit.organism.corpus import fingerprint
-from zkit.organism.evaluate import ALPHAS, DOSES, CurvePoint, choose_layer, measures, steering_curve
+from zkit.organism.evaluate import ALPHAS, DOSES, SOUND, CurvePoint, choose_layer, measures, steering_curve
 
 CARD, RECORD = "card.json", "training.json"
 # key of a figure -> the least value asked of it
@@ -66,15 +66,21 @@ def misses(figures: dict[str, Any]) -> list[str]:
     """What was asked of the model and is not reached, one sentence each; empty if all is."""
     found = figures["abilities"]
     missed = [
-        f"{found[key]['what']}: {found[key]['value']:.3f}, below {least}"
+        f"{found[key]['what']}: {found[key]['value']:.3f}, not surely {least}"
         for key, least in REQUIRED.items()
-        if found[key]["value"] < least
+        if found[key]["low"] < least
     ]
     if not (
         found["words_terse"]["high"] < found["words_neutral"]["low"]
         and found["words_neutral"]["high"] < found["words_verbose"]["low"]
     ):
         missed.append("lengths under a terse, no and a verbose wish: the intervals overlap")
+    unsteered = next(p for p in figures["steering"]["by_dose"] if p["dose"] == 0)
+    if not any(
+        p["words"]["high"] < unsteered["words"]["low"] and p["sound"]["value"] >= SOUND
+        for p in figures["steering"]["by_dose"]
+    ):
+        missed.append("no dose of the terse vector surely shortens answers that stay sound")
     return missed
 
 
