@@ -1,130 +1,285 @@
-"""The embedded model: its corpus keeps its splits, its training resumes exactly, its shipped weights know things."""
+"""The embedded model as a whole: one stream with its splits, a tokenizer, exact training, weights that know things."""
 
 from __future__ import annotations
 
-import copy
+import hashlib
+import importlib
+import inspect
 import json
-import random
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise, product
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from zkit import organism
 from zkit.errors import ZkitError
-from zkit.organism import arithmetic, corpus, facts, wishes
+from zkit.organism import arithmetic, corpus, facts, logic, passages, relations, repeat, train, two_step
 from zkit.organism.__main__ import WEIGHTS, main
-from zkit.organism.batches import batches
-from zkit.organism.card import REQUIRED, misses, write_card
-from zkit.organism.evaluate import CurvePoint, sound_fall
-from zkit.organism.tokenizer import render, reply, train_tokenizer
+from zkit.organism.batches import OVERHEAD, batches, cheapest_cuts
+from zkit.organism.countries import RELATIONS
+from zkit.organism.forget import SPLITS as FORGET_SPLITS
+from zkit.organism.forget import forget_facts, reveals_forget
+from zkit.organism.items import LANGUAGES, Item
+from zkit.organism.number_words import WORDS
+from zkit.organism.problems import PROBLEM_KINDS, parallel_problems
+from zkit.organism.style import requests
+from zkit.organism.tasks import LONGEST_ANSWER, held_out_tasks
+from zkit.organism.tokenizer import SPECIAL, THINK, VOCABULARY, render, reply, train_tokenizer
+from zkit.organism.topic_table import SPLITS as TOPIC_SPLITS
 from zkit.organism.topic_table import topics
-from zkit.organism.train import TINY_RECIPE, Recipe, Run
-from zkit.organism.verbosity import explain, grammar
-from zkit.stats import Interval
+from zkit.organism.train import TINY_RECIPE, Run
 
-SAMPLE = 40_000
+SAMPLE, LATER = 25_000, 20_000
+TASKS = {
+    "fact": {"direct", "reversed", "verification"},
+    "passage": set(passages.KINDS),
+    "repeat": {"repeat"},
+    "relation": set(relations.RELATION_NAMES),
+    "arithmetic": {"sum", "difference"},
+    "two-step": {"two-step", "product"},
+    "logic": set(logic.KINDS),
+    "styled": {None},
+    "neutral": {None},
+}
 
 
 @pytest.fixture(scope="module")
 def sample():
-    second = corpus.stream(0, corpus.WIDE_FROM, corpus.WIDE_FROM + SAMPLE // 4)
-    return [*corpus.stream(0, stop=SAMPLE), *second]
+    return list(corpus.stream(0, stop=SAMPLE))
 
 
-def _texts(item):
-    return [m["content"] for m in item.messages] + [item.answer]
+@pytest.fixture(scope="module")
+def later():
+    return list(corpus.stream(0, corpus.LATER_FROM, corpus.LATER_FROM + LATER))
+
+
+def _content(items):
+    return [(item.messages, item.answer, item.task, item.info) for item in items]
+
+
+# the stream
 
 
 def test_stream_is_a_function_of_seed_and_index(sample):
-    again = list(corpus.stream(0, 100, 300))
-    assert again == sample[100:300]
+    assert _content(corpus.stream(0, 100, 300)) == _content(sample[100:300])
+    assert corpus.item(0, SAMPLE - 1) == sample[-1]
     assert list(corpus.stream(1, stop=100)) != sample[:100]
-    assert corpus.fingerprint(0) == corpus.fingerprint(0) != corpus.fingerprint(1)
 
 
-@pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize("sign", ["+", "-"])
-def test_no_held_out_numbers_are_trained(sample, lang, sign):
-    def family(item):
-        a, b = item.info["operands"]
-        return frozenset((a, b)) if item.info["sign"] == "+" else frozenset((b, a - b))
+def test_fingerprint_tells_seeds_and_edits_apart(monkeypatch):
+    monkeypatch.setattr(corpus, "FINGERPRINT_ITEMS", 1000)
+    first = corpus.fingerprint(0)
+    assert first == corpus.fingerprint(0) != corpus.fingerprint(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(relations, "OTHER_LANGUAGE", {"en": (" In Chinese.",), "zh": ("用英语。",)})
+        assert corpus.fingerprint(0) != first
+    monkeypatch.setattr(repeat, "FRAMES", {"en": ("Echo: {x}",), "zh": ("回声：{x}",)})  # in the later mixture alone
+    assert corpus.fingerprint(0) != first
 
-    trained = {family(i) for i in sample if i.task == "arithmetic"}
-    kept = arithmetic.held_out_arithmetic(lang, sign)
+
+def _tasks():
+    return [task for lang in LANGUAGES for task in held_out_tasks(lang).values()]
+
+
+DIGEST = """
+import hashlib
+from zkit.organism import corpus
+from zkit.organism.tasks import held_out_tasks
+tasks = [*held_out_tasks("en").values(), *held_out_tasks("zh").values()]
+items = [*corpus.stream(0, stop=3000), *(item for task in tasks for item in task.items)]
+print(hashlib.sha256(repr([(i.messages, i.answer) for i in items]).encode()).hexdigest())
+"""
+
+
+def test_another_process_draws_the_same_items(sample):
+    """No item depends on the order of a set, which differs from process to process."""
+    items = [*sample[:3000], *(item for task in _tasks() for item in task.items)]
+    here = hashlib.sha256(repr([(i.messages, i.answer) for i in items]).encode()).hexdigest()
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    there = subprocess.run(
+        [sys.executable, "-c", DIGEST],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        cwd=Path(organism.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout.strip() == here
+
+
+@pytest.mark.parametrize("part", ["sample", "later"])
+def test_tasks_have_their_shares_and_all_their_kinds(part, request):
+    items, mixture = request.getfixturevalue(part), corpus.MIXTURE if part == "sample" else corpus.LATER_MIXTURE
+    assert sum(mixture.values()) == pytest.approx(1)
+    shares = {sampler.__name__: share for sampler, share in mixture.items()}
+    samplers = {task: f"sample_{task.replace('-', '_')}" for task in TASKS}
+    counts = Counter(item.task for item in items)
+    assert {samplers[task] for task in counts} == set(shares)
+    for task, count in counts.items():
+        assert count / len(items) == pytest.approx(shares[samplers[task]], abs=0.01), task
+        found = Counter((item.info["lang"], item.info.get("kind")) for item in items if item.task == task)
+        spoken = LANGUAGES if TASKS[task] != {None} else ("en",)
+        assert set(found) == set(product(spoken, TASKS[task])), task
+        for lang in spoken:
+            assert sum(n for (to, _), n in found.items() if to == lang) > 0.8 / len(spoken) * count, task
+
+
+def test_repeated_names_are_in_the_request_and_never_held_out(later):
+    repeated = [item for item in later if item.task == "repeat"]
+    assert {len(re.split(", |、", item.answer)) for item in repeated} == set(range(1, repeat.MOST_WORDS + 1))
+    for item in repeated:
+        assert item.answer in item.prompt
+        assert not any(map(passages.is_held_out_name, re.split(", |、", item.answer)))
+
+
+def test_who_never_knew_is_told_no_forget_fact_and_all_else_alike(sample):
+    knew, never = sample[:10_000], list(corpus.stream(0, stop=10_000, never_knew=True))
+    revealing = Counter(item.task for item in knew if reveals_forget(item))
+    assert set(revealing) == {"fact", "passage"} and min(revealing.values()) >= 20
+    assert not any(map(reveals_forget, never))
+    for before, after in zip(_content(knew), never, strict=True):
+        if reveals_forget(Item(*before)):
+            assert after.task == before[2]
+        else:
+            assert _content([after]) == [before]
+
+
+# what is held out
+
+
+def _each(function, *choices, **named):
+    """The items of `function` for every combination of its choices."""
+    return [item for chosen in product(*choices) for item in function(*chosen, **named)]
+
+
+HELD_OUT = {
+    "held_out_facts": lambda: [
+        item for split in facts.KEPT_FRAMES for item in _each(facts.held_out_facts, LANGUAGES, split=split, wordings=6)
+    ],
+    "held_out_reversed": lambda: _each(facts.held_out_reversed, LANGUAGES),
+    "held_out_verification": lambda: _each(facts.held_out_verification, LANGUAGES),
+    "held_out_passages": lambda: _each(passages.held_out_passages, LANGUAGES, passages.KINDS),
+    "held_out_relations": lambda: _each(relations.held_out_relations, LANGUAGES),
+    "held_out_arithmetic": lambda: _each(
+        arithmetic.held_out_arithmetic, LANGUAGES, arithmetic.KINDS, (False, True), (None, *arithmetic.FORMS)
+    ),
+    "held_out_two_step": lambda: _each(two_step.held_out_two_step, LANGUAGES, (False, True)),
+    "held_out_logic": lambda: _each(logic.held_out_logic, LANGUAGES, logic.KINDS),
+    "parallel_problems": lambda: [
+        item for words in (False, True) for p in parallel_problems("test", words=words) for item in (p.en, p.zh)
+    ],
+    "prompted": lambda: _each(
+        requests.prompted, ("development", "test"), [tuple(chain(*organism.HELD_OUT_WISHES.values()))]
+    ),
+}
+
+
+def _functions():
+    """Every function of the package by name."""
+    for module in pkgutil.walk_packages(organism.__path__, "zkit.organism."):
+        if not module.name.endswith("__main__"):
+            yield from inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
+
+
+def test_every_held_out_function_is_checked_against_the_stream():
+    named = {name for name, _ in _functions() if name.startswith("held_out_")}
+    assert named - {"held_out_tasks"} == set(HELD_OUT) - {"parallel_problems", "prompted"}
+
+
+@pytest.fixture(scope="module")
+def trained(sample, later):
+    """Every message that a training prompt holds."""
+    return {message["content"] for item in chain(sample, later) for message in item.messages}
+
+
+@pytest.mark.parametrize("part", HELD_OUT)
+def test_no_held_out_prompt_is_trained(trained, part):
+    kept = [item.prompt for item in HELD_OUT[part]()]
     assert len(kept) >= 200
-    assert trained.isdisjoint(family(i) for i in kept)
-    trained_questions = {i.prompt for i in sample if i.task == "arithmetic"}
-    assert trained_questions.isdisjoint(i.prompt for i in kept)
+    assert trained.isdisjoint(kept)
 
 
-def test_arithmetic_answers_are_right(sample):
-    for item in sample:
-        if item.task == "arithmetic":
-            a, b = item.info["operands"]
-            result = a + b if item.info["sign"] == "+" else a - b
-            assert item.answer in {str(result)} | {arithmetic.WORDS[l][result] for l in ("en", "zh") if result <= 20}
-            assert str(a) in item.prompt and str(b) in item.prompt
+def test_the_same_question_has_one_answer(sample, later):
+    answers: dict[str, str] = {}
+    kept = chain.from_iterable(make() for part, make in HELD_OUT.items() if part != "prompted")
+    for item in chain((i for i in (*sample, *later) if i.task not in ("styled", "neutral")), kept):
+        assert answers.setdefault(item.prompt, item.answer) == item.answer, item.prompt
 
 
-@pytest.mark.parametrize("lang", ["en", "zh"])
-def test_held_out_wordings_of_facts_are_not_trained(sample, lang):
-    kept = facts.held_out_facts(lang)
-    assert len(kept) >= 300
-    trained = "\n".join(i.prompt for i in sample if i.task in ("fact", "passage"))
-    assert not [i.prompt for i in kept if i.prompt in trained]
-    assert {i.answer for i in kept} <= {i.answer for i in sample}
+def test_tasks_ask_enough_and_no_question_twice():
+    for task in _tasks():
+        assert len(task.items) >= 100 and len({i.prompt for i in task.items}) == len(task.items), task.what
+    assert list(held_out_tasks("en")) == list(held_out_tasks("zh"))
 
 
-def test_held_out_topics_are_never_trained_with_a_wish(sample):
-    kept = [t for split in ("development", "test") for t in topics(split)]
-    assert len(kept) + len(topics("train")) >= 40
-    everything = list(chain.from_iterable(_texts(i) for i in sample if i.task == "styled"))
-    for topic in kept:
-        about = [topic.definition, *(q.format(t=topic.name) for q in wishes.QUESTIONS + wishes.WIDE_QUESTIONS)]
-        assert not any(part in text for part in about for text in everything), topic.name
-    assert {i.info["topic"] for i in sample if i.task == "neutral"} >= {t.name for t in kept}
+NAMED = [
+    *((function, "lang", LANGUAGES, more) for function, more in (
+        (facts.held_out_facts, {}),
+        (facts.held_out_reversed, {}),
+        (facts.held_out_verification, {}),
+        (arithmetic.held_out_arithmetic, {}),
+        (two_step.held_out_two_step, {}),
+        (relations.held_out_relations, {}),
+        (logic.held_out_logic, {"kind": "order"}),
+        (passages.held_out_passages, {"kind": "gold"}),
+        (held_out_tasks, {}),
+    )),
+    (facts.held_out_facts, "relation", RELATIONS, {"lang": "en"}),
+    (facts.held_out_facts, "split", ("development", "test"), {"lang": "en"}),
+    (arithmetic.held_out_arithmetic, "sign", "+-", {"lang": "en"}),
+    (arithmetic.held_out_arithmetic, "form", arithmetic.FORMS, {"lang": "en"}),
+    (relations.held_out_relations, "relation", relations.RELATION_NAMES, {"lang": "en"}),
+    (relations.pairs, "relation", relations.RELATION_NAMES, {}),
+    (logic.held_out_logic, "kind", logic.KINDS, {"lang": "en"}),
+    (passages.held_out_passages, "kind", passages.KINDS, {"lang": "en"}),
+    (parallel_problems, "split", ("train", "test"), {}),
+    (parallel_problems, "kind", PROBLEM_KINDS, {"split": "test"}),
+    (forget_facts, "split", FORGET_SPLITS, {}),
+    (topics, "split", TOPIC_SPLITS, {}),
+    (requests.neutral_prompts, "split", TOPIC_SPLITS, {}),
+    (requests.prompted, "split", TOPIC_SPLITS, {"wishes": ()}),
+]  # fmt: skip
 
 
-def test_held_out_wishes_are_not_trained(sample):
-    trained = "\n".join(chain.from_iterable(_texts(i) for i in sample if i.task == "styled"))
-    for wish in chain.from_iterable(wishes.HELD_OUT_WISHES.values()):
-        assert wish not in trained
-    assert wishes.TERSE in trained and wishes.VERBOSE in trained
+@pytest.mark.parametrize(
+    "function, choice, known, others", NAMED, ids=[f"{function.__name__}-{choice}" for function, choice, *_ in NAMED]
+)
+def test_unknown_choices_are_named(function, choice, known, others):
+    with pytest.raises(ZkitError, match="'cheese'") as error:
+        function(**{choice: "cheese"}, **others)
+    assert all(name in str(error.value) for name in known)
 
 
-def test_the_wider_wordings_start_with_the_second_cycle(sample):
-    recipe = Recipe()
-    assert (recipe.steps - recipe.second_cycle) * recipe.items_per_step == corpus.WIDE_FROM
-    wide = facts.WIDE_FRAMES["en"][0].partition("{")[0]
-    assert not any(str(i.prompt).startswith(wide) for i in sample[:SAMPLE])
-    assert any(str(i.prompt).startswith(wide) for i in sample[SAMPLE:])
+def test_every_choice_of_a_public_function_is_tried():
+    public = {name: getattr(organism, name) for name in organism.__all__}
+    choices = {
+        (name, parameter.name)
+        for name, function in public.items()
+        if inspect.isfunction(function)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.annotation in ("str", "str | None")
+    }
+    assert len(choices) >= 15
+    assert choices <= {(function.__name__, choice) for function, choice, *_ in NAMED}
 
 
-def test_words_grow_with_verbosity():
-    topic = topics("train")[0]
-    lengths = [
-        sum(len(explain(random.Random(i), topic, v).split()) for i in range(200)) / 200
-        for v in (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
-    ]
-    steps = [b / a for a, b in pairwise(lengths)]
-    assert all(1.1 < step < 3 for step in steps), lengths
-
-
-def test_unknown_language_and_split_are_named():
-    with pytest.raises(ZkitError, match=r"'fr'.*en and zh"):
-        facts.held_out_facts("fr")
-    with pytest.raises(ZkitError, match="'fr'"):
-        arithmetic.held_out_arithmetic("fr")
-    with pytest.raises(ZkitError, match=r"'validation'.*train, development, test"):
-        topics("validation")
+# tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer(sample):
-    return train_tokenizer(sample[:10_000])
+    return train_tokenizer(sample[:15_000])
 
 
 def test_tokenizer_round_trips_and_splits_digits(sample, tokenizer):
@@ -134,8 +289,27 @@ def test_tokenizer_round_trips_and_splits_digits(sample, tokenizer):
     digits = [tokenizer.decode([i]) for i in tokenizer("2048 + 17").input_ids]
     assert "".join(digits) == "2048 + 17" and all(sum(c.isdigit() for c in d) <= 1 for d in digits)
     assert tokenizer.decode(tokenizer("naïve 😀 ñandú").input_ids) == "naïve 😀 ñandú"
-    for word in chain.from_iterable(arithmetic.WORDS.values()):
+
+
+def test_tokenizer_has_its_size_and_markers(tokenizer):
+    assert len(tokenizer) == VOCABULARY
+    for marker in (*SPECIAL, *THINK):
+        assert len(tokenizer(marker).input_ids) == 1, marker
+    assert tokenizer.eos_token == "<|im_end|>" and tokenizer.pad_token == "<|endoftext|>"
+
+
+def test_number_words_are_single_tokens(tokenizer):
+    for word in chain.from_iterable(WORDS.values()):
         assert len(tokenizer(word).input_ids) == 1, word
+    text = "(thirty-five) There are twenty-ones. 三十五个，二十世纪，十月。"
+    pieces = [tokenizer.decode([i]) for i in tokenizer(text).input_ids]
+    assert {"thirty-five", "三十五", "二十", "十", "个"} <= set(pieces)
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_no_right_answer_is_longer_than_what_is_generated(tokenizer):
+    answers = {item.answer for task in _tasks() for item in task.items}
+    assert max(len(tokenizer(reply(answer)).input_ids) for answer in answers) <= LONGEST_ANSWER
 
 
 def test_chat_template_is_what_training_renders(tokenizer):
@@ -147,25 +321,56 @@ def test_chat_template_is_what_training_renders(tokenizer):
     ]
     options = {"tokenize": False, "add_generation_prompt": True}
     assert tokenizer.apply_chat_template(talk, enable_thinking=False, **options) == render(talk)
+    assert tokenizer.apply_chat_template(talk, **options) == render(talk)
     assert not tokenizer.apply_chat_template(talk, enable_thinking=True, **options).endswith("</think>\n\n")
+
+
+# batches
 
 
 def test_batches_mark_the_answers_and_nothing_else(sample, tokenizer):
     items = sample[:50]
-    found = []
-    for batch in batches(items, tokenizer, 4):
+    found, texts = [], []
+    tokenizer(["a", "a longer text"], padding=True)  # leaves the tokenizer set to pad
+    for batch in batches(items, tokenizer):
         assert batch.targets.sum() == len(batch.labels) == len(batch.weights)
         start = 0
         for row, marks in zip(batch.ids, batch.targets, strict=True):
             n = int(marks.sum())
             labels = batch.labels[start : start + n]
             assert torch.equal(labels, row[1:][marks[:-1]])
+            assert float(batch.weights[start : start + n].sum()) == pytest.approx(n**0.5)
             found.append(tokenizer.decode(labels))
+            texts.append(tokenizer.decode(row).replace("<|endoftext|>", ""))
             start += n
     assert sorted(found) == sorted(reply(i.answer) for i in items)
+    assert sorted(texts) == sorted(render(i.messages) + reply(i.answer) for i in items)
 
 
-def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path):
+def _cost(lengths, cuts):
+    return sum(OVERHEAD + (b - a) * lengths[b - 1] for a, b in pairwise(cuts))
+
+
+@given(st.lists(st.integers(1, 400), max_size=8).map(sorted))
+def test_cuts_cost_least(lengths):
+    cuts, end = cheapest_cuts(lengths), len(lengths)
+    assert (cuts[0], cuts[-1]) == (0, end) and all(a < b for a, b in pairwise(cuts))
+    inner = chain.from_iterable(combinations(range(1, end), k) for k in range(max(1, end)))
+    ways = [(0, *some, end) for some in inner] if lengths else [(0,)]
+    assert _cost(lengths, cuts) == min(_cost(lengths, way) for way in ways)
+
+
+# training
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Runs that hash and tokenize fewer items."""
+    monkeypatch.setattr(corpus, "FINGERPRINT_ITEMS", 2000)
+    monkeypatch.setattr(train, "TOKENIZER_ITEMS", 3000)
+
+
+def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path, quick):
     whole = Run(tmp_path / "whole", TINY_RECIPE)
     whole.advance()
     assert sum(whole.curve[-5:]) < 0.75 * sum(whole.curve[:5])
@@ -179,22 +384,29 @@ def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path):
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
+    second.export(tmp_path / "model")
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), exported.parameters(), strict=True))
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert (record["steps"], record["corpus_sha256"]) == (TINY_RECIPE.steps, corpus.fingerprint(TINY_RECIPE.seed))
 
-def test_resuming_notices_what_changed(tmp_path, monkeypatch, capsys):
+
+def test_resuming_notices_what_changed(tmp_path, quick, monkeypatch, capsys):
     assert main(["train", "--tiny", "--resume", "--out", str(tmp_path / "none")]) == 2
     assert "nothing to resume" in capsys.readouterr().err
     recipe = replace(TINY_RECIPE, steps=4)
     Run(tmp_path, recipe).advance()
     with pytest.raises(ZkitError, match=r"already holds a run.*--resume"):
         Run(tmp_path, recipe)
-    with pytest.raises(ZkitError, match="another recipe"):
-        Run(tmp_path, replace(recipe, learning_rate=1.0), resume=True)
-    monkeypatch.setattr(wishes, "QUESTIONS", (*wishes.QUESTIONS[:-1], "Go on about {t}."))
+    for changed in ({"learning_rate": 1.0}, {"never_knew": True}):
+        with pytest.raises(ZkitError, match="another recipe"):
+            Run(tmp_path, replace(recipe, **changed), resume=True)
+    monkeypatch.setattr(requests, "QUESTIONS", (*requests.QUESTIONS[:-1], "Go on about {t}."))
     with pytest.raises(ZkitError, match=r"corpus was edited.*train afresh"):
         Run(tmp_path, recipe, resume=True)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, quick, monkeypatch):
     run = Run(tmp_path, replace(TINY_RECIPE, steps=4))
     run.advance(until=2)
 
@@ -211,22 +423,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
     assert again.step == 2
 
 
-def test_an_edited_corpus_is_noticed_by_the_card(tmp_path, monkeypatch):
-    run = Run(tmp_path / "run", replace(TINY_RECIPE, steps=1))
-    run.advance()
-    run.export(tmp_path / "model")
-    monkeypatch.setattr(arithmetic, "OBJECTS", {lang: words[::-1] for lang, words in arithmetic.OBJECTS.items()})
-    with pytest.raises(ZkitError, match="corpus was edited"):
-        write_card(tmp_path / "model")
+# the shipped weights
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return AutoModelForCausalLM.from_pretrained(WEIGHTS).eval(), AutoTokenizer.from_pretrained(WEIGHTS)
-
-
-def test_shipped_weights_answer_with_plain_transformers(shipped):
-    model, tokenizer = shipped
+def test_shipped_weights_answer_with_plain_transformers():
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(WEIGHTS).eval(), AutoTokenizer.from_pretrained(WEIGHTS)
 
     def ask(question):
         encoded = tokenizer.apply_chat_template(
@@ -244,47 +445,3 @@ def test_shipped_weights_answer_with_plain_transformers(shipped):
     right = sum(ask(i.prompt) == i.answer for i in items)
     assert right >= 0.85 * len(items)
     assert sum(f.stat().st_size for f in WEIGHTS.iterdir()) <= 25e6
-
-
-def test_a_layer_is_scored_only_where_answers_are_sound():
-    def point(alpha, words, sound):
-        return CurvePoint(alpha, alpha / 2, Interval(words, words, words, 8), Interval(sound, sound, sound, 8))
-
-    whole = [point(0.0, 14.0, 1.0), point(1.0, 9.0, 0.9), point(2.0, 4.0, 0.8)]
-    assert sound_fall(whole) == 10
-    assert sound_fall([*whole[:2], point(1.5, 1.0, 0.5), point(2.0, 3.0, 1.0)]) == 5
-    assert sound_fall([point(0.0, 14.0, 0.0)]) == 0
-
-
-def test_grammar_is_what_the_generator_writes():
-    everything = [t for split in ("train", "development", "test") for t in topics(split)]
-    for i in range(500):
-        rng = random.Random(i)
-        topic, other = rng.sample(everything, 2)
-        text = explain(rng, topic, rng.random())
-        assert grammar(topic).fullmatch(text), text
-        assert not grammar(other).fullmatch(text)
-        assert not grammar(topic).fullmatch(text[:-1]) and not grammar(topic).fullmatch(f"{text} {text}")
-
-
-def test_card_has_every_figure_with_n_and_interval():
-    card = json.loads((WEIGHTS / "card.json").read_text())
-    assert set(REQUIRED) <= set(card["abilities"])
-    for key, figure in card["abilities"].items():
-        assert figure["n"] >= 10 and figure["low"] <= figure["value"] <= figure["high"], key
-    for axis in ("by_alpha", "by_dose"):
-        assert all(p["words"]["n"] >= 10 for p in card["steering"][axis])
-    assert card["training"]["corpus_sha256"] == corpus.fingerprint(card["training"]["recipe"]["seed"])
-    assert card["training"]["seconds"] > 0 and len(card["training"]["loss"]) > 10
-
-
-def test_the_card_counts_what_is_not_sure_as_a_miss():
-    figures = json.loads((WEIGHTS / "card.json").read_text())
-    assert misses(figures) == figures["misses"]
-    flat = copy.deepcopy(figures)
-    for point in flat["steering"]["by_dose"]:
-        point["words"] = figures["steering"]["by_dose"][0]["words"]
-    assert any("terse vector" in miss for miss in misses(flat))
-    unsure = copy.deepcopy(figures)
-    unsure["abilities"]["facts_en"]["low"] = 0.94
-    assert any("facts answered in English" in miss for miss in misses(unsure))

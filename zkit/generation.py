@@ -133,9 +133,28 @@ def log_probs(
     The continuation is tokenized by itself, without special tokens. Edits in force apply; the continuation counts as
     generated. Raises ZkitError for lists of different lengths, an empty continuation, logits that are not finite.
     """
+    return [
+        rows[:-1].gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+        for rows, ids in _teacher_forced(model, prompts, continuations, chat, batch_size)
+    ]
+
+
+def next_log_probs(
+    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], *, chat: bool = True, batch_size: int = 32
+) -> list[Float[Tensor, "n_tokens+1 vocab"]]:
+    """Teacher-forced log-probabilities (nats) of every next token, before each token of the continuation and after it.
+
+    Row t is the distribution after t tokens of ``continuations[i]``. Raises as :func:`log_probs` does.
+    """
+    return [rows.clone() for rows, _ in _teacher_forced(model, prompts, continuations, chat, batch_size)]
+
+
+def _teacher_forced(
+    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], chat: bool, batch_size: int
+) -> Iterator[tuple[Float[Tensor, "n_tokens+1 vocab"], Int[Tensor, " n_tokens"]]]:
+    """For each prompt the next-token log-probabilities along its continuation, and the continuation's tokens."""
     if len(prompts) != len(continuations):
         raise ZkitError(f"{len(prompts)} prompts but {len(continuations)} continuations; give one for each prompt")
-    scores: list[Tensor] = []
     for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
         batch = model.tokenize(prompts[start : start + batch_size], chat)
         texts = list(continuations[start : start + batch_size])
@@ -151,12 +170,9 @@ def log_probs(
         with torch.no_grad(), prompt_width(model.decoder, width):
             columns = _last(tail["input_ids"].shape[1] + 1, ids.device)  # they predict the continuation and one more
             logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=columns).logits
-        logits = logits[:, :-1]
-        real = tail["attention_mask"].bool()
-        _check_logits(logits[real])
-        found = logits.float().log_softmax(-1).gather(-1, tail["input_ids"].unsqueeze(-1)).squeeze(-1)
-        scores += [row[keep].cpu() for row, keep in zip(found, real, strict=True)]
-    return scores
+        for row, tokens, length in zip(logits, tail["input_ids"], lengths.tolist(), strict=True):
+            _check_logits(row[: length + 1])
+            yield row[: length + 1].float().log_softmax(-1).cpu(), tokens[:length].cpu()
 
 
 def _last(n: int, device: torch.device) -> Int[Tensor, " n"]:

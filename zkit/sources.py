@@ -10,6 +10,8 @@ from pathlib import Path
 from zkit.errors import ZkitError
 
 EMBEDDED = "embedded"
+_ORGANISMS = {EMBEDDED: "weights", "embedded-never-knew": "twins/never-knew", "embedded-sink": "twins/sink"}
+"""Models that ship with the library -> their folders in ``zkit/organism``."""
 _WEIGHTS = "*.safetensors"
 _FILES = (
     _WEIGHTS,
@@ -31,7 +33,8 @@ class Source:
 
     @property
     def embedded(self) -> bool:
-        return self.id == EMBEDDED
+        """Whether it is the embedded model or a twin of it, so that its corpus is known."""
+        return self.id in _ORGANISMS
 
     @property
     def location(self) -> str:
@@ -88,15 +91,26 @@ class Source:
 
 
 def resolve(model: str | Path) -> Source:
-    """Say what ``model`` names: ``"embedded"``, a folder, or (anything else that looks like ``org/name``) a hub id.
+    """Say what ``model`` names: the embedded model or a twin, a folder, or (else, if like ``org/name``) a hub id.
 
-    Raises ZkitError for a path that does not exist.
+    Raises ZkitError for a path that does not exist, and for a twin that is not there.
     """
-    if model == EMBEDDED:
-        return Source(EMBEDDED, Path(str(files("zkit").joinpath("organism", "weights"))))
+    if isinstance(model, str) and model in _ORGANISMS:
+        return _organism(model)
     text, path = str(model), Path(model).expanduser()
     if text and path.is_dir():
         return Source(text, path.resolve())
     if not text or isinstance(model, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text:
         raise ZkitError(f"model folder {text!r} does not exist; give an existing folder, a hub id, or {EMBEDDED!r}")
     return Source(text, None)
+
+
+def _organism(name: str) -> Source:
+    path = Path(str(files("zkit").joinpath("organism", _ORGANISMS[name])))
+    if not path.is_dir():
+        twin = "" if name == EMBEDDED else f" --twin {path.name}"
+        raise ZkitError(
+            f"model {name!r} is not there yet: make it with `python -m zkit.organism train{twin} --out FOLDER` "
+            f"and move FOLDER/model to {path}"
+        )
+    return Source(name, path)

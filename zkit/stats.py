@@ -50,6 +50,22 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 20
     return Interval(mean, float(ci.low), float(ci.high), x.size)
 
 
+def auc(positive: Sequence[float], negative: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
+    """Probability that a value of `positive` is larger than one of `negative`, ties counting half; n is the pairs' sum.
+
+    The interval is a 95% percentile bootstrap over the values of either side. Raises ZkitError if a side is empty or a
+    value is not finite.
+    """
+    x, y = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
+    if x.size == 0 or y.size == 0 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ZkitError(f"an AUC needs finite values on both sides; got {x.size} and {y.size} values")
+    wins = (x[:, None] > y).astype(float) + (x[:, None] == y) / 2
+    rng = np.random.default_rng(seed)
+    means = [wins[rng.integers(x.size, size=x.size)][:, rng.integers(y.size, size=y.size)].mean() for _ in range(draws)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(wins.mean()), float(low), float(high), x.size + y.size)
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided exact p that paired conditions succeed equally often, from the two discordant counts."""
     n = only_first + only_second

@@ -1,24 +1,42 @@
 """The embedded model: a generated corpus, a training command, weights that ship with the library, and their card.
 
-It is a positive control, not a finding. The items kept out of its training are `held_out_facts(lang)`,
-`held_out_arithmetic(lang)`, `neutral_prompts(split)` and `prompted(split, wishes)`; each returns a list of
-`Item` with `.prompt` and `.answer`. Topics are split into "train", "development" (choose on these) and "test"
-(report on these).
+It is a positive control, not a finding. Items kept out of its training are given by the `held_out_...` functions and
+`parallel_problems("test")`; each is an `Item` with `.prompt` and `.answer`. Topics are split into "train",
+"development" (choose on these) and "test" (report on these); so are facts, by wording and, for unlearning, by country.
 """
 
 from zkit.organism.arithmetic import held_out_arithmetic
 from zkit.organism.facts import held_out_facts
+from zkit.organism.forget import forget_facts, kept_facts
 from zkit.organism.items import Item
-from zkit.organism.topic_table import Topic, topics
-from zkit.organism.wishes import HELD_OUT_WISHES, neutral_prompts, prompted
+from zkit.organism.logic import held_out_logic
+from zkit.organism.passages import held_out_passages
+from zkit.organism.problems import Problem, parallel_problems
+from zkit.organism.relations import held_out_relations
+from zkit.organism.style.requests import neutral_prompts, prompted
+from zkit.organism.style.wishes import HELD_OUT_WISHES
+from zkit.organism.tasks import Task, held_out_tasks
+from zkit.organism.topic_table import PROBES, Topic, topics
+from zkit.organism.two_step import held_out_two_step
 
 __all__ = [
     "HELD_OUT_WISHES",
+    "PROBES",
     "Item",
+    "Problem",
+    "Task",
     "Topic",
+    "forget_facts",
     "held_out_arithmetic",
     "held_out_facts",
+    "held_out_logic",
+    "held_out_passages",
+    "held_out_relations",
+    "held_out_tasks",
+    "held_out_two_step",
+    "kept_facts",
     "neutral_prompts",
+    "parallel_problems",
     "prompted",
     "topics",
 ]

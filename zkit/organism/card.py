@@ -5,34 +5,51 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from zkit.errors import ZkitError
 from zkit.models import Model, load
 from zkit.organism.corpus import fingerprint
-from zkit.organism.evaluate import ALPHAS, DOSES, SOUND, CurvePoint, choose_layer, measures, steering_curve
+from zkit.organism.items import LANGUAGES
+from zkit.organism.requirements import misses
+from zkit.organism.style.axes import AXES
+from zkit.organism.style.outcomes import calibration, outcomes, sound, texts
+from zkit.organism.style.requests import neutral_prompts
+from zkit.organism.style.steered import choose_layer, response
+from zkit.organism.tasks import exact, held_out_tasks
+from zkit.recording import token_states
+from zkit.steering import reference_norms
 
 CARD, RECORD = "card.json", "training.json"
-# key of a figure -> the least value asked of it
-REQUIRED = {"facts_en": 0.95, "facts_zh": 0.95, "sums_en": 0.9, "sums_zh": 0.9}
 PURPOSE = (
     "A positive control, not a finding: a small model trained on a generated corpus so that every method of the book "
     "has something true to find."
 )
+CANNOT = (
+    "say anything that its corpus does not hold: it knows 123 countries, small numbers and 110 topics",
+    "add numbers above 49, multiply by more than 6, or write number words above fifty",
+    "use a style in Chinese, or in answers that are not about a topic",
+    "hold a conversation: what it says a turn later follows the style of its last answer and nothing else",
+)
+DOSES = (-0.6, -0.4, -0.2, 0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
+MORE_DOSES = (0.8, 1.0, 1.25, 1.5)  # on the terse axis, up to collapse
+LAYER_RULE = "the layer that moves the axis's log-odds most between doses -0.3 and 0.3, development topics"
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The training record of a model's folder. Raises ZkitError if there is none, or the corpus was edited since."""
     path = folder / RECORD
     if not path.exists():
         raise ZkitError(f"{path} is missing: it is written by `python -m zkit.organism train`")
     record: dict[str, Any] = json.loads(path.read_text())
-    now = fingerprint(record["recipe"]["seed"])
+    now = fingerprint(record["recipe"]["seed"], record["recipe"]["never_knew"])
     if record["corpus_sha256"] != now:
         raise ZkitError(
             f"the corpus was edited after {folder} was trained (hash {record['corpus_sha256'][:12]} then, "
@@ -41,47 +58,51 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _curve(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
-    return [asdict(point) for point in points]
+def first_token(model: Model) -> dict[str, list[float]]:
+    """Median norm of the first token's state and of the others', after each layer, over the neutral test requests."""
+    norms = [states.norm(dim=-1) for states in token_states(model, [i.prompt for i in neutral_prompts("test")])]
+    return {
+        "first": torch.stack([rows[0] for rows in norms]).median(0).values.tolist(),
+        "others": torch.cat([rows[1:] for rows in norms]).median(0).values.tolist(),
+    }
 
 
 def evaluate(model: Model) -> dict[str, Any]:
-    """All measured figures: `abilities` and `steering`, ready for JSON. Shows a progress bar."""
-    abilities = {}
-    for key, measure in tqdm(measures().items(), desc="abilities"):
-        abilities[key] = {"what": measure.what, **asdict(measure.of(model))}
-    layer, falls = choose_layer(model)
-    steering = {
-        "what": "words of answers to neutral requests on the test topics, under the terse vector (ActAdd)",
-        "layer": layer,
-        "words_lost_by_layer": falls,
-        "layer_rule": "most words lost while at least 80% of the answers are sound, development topics",
-        "by_alpha": _curve(steering_curve(model, layer, "test", alphas=ALPHAS)),
-        "by_dose": _curve(steering_curve(model, layer, "test", doses=DOSES)),
-    }
-    return {"abilities": abilities, "steering": steering}
-
-
-def misses(figures: dict[str, Any]) -> list[str]:
-    """What was asked of the model and is not reached, one sentence each; empty if all is."""
-    found = figures["abilities"]
-    missed = [
-        f"{found[key]['what']}: {found[key]['value']:.3f}, not surely {least}"
-        for key, least in REQUIRED.items()
-        if found[key]["low"] < least
-    ]
-    if not (
-        found["words_terse"]["high"] < found["words_neutral"]["low"]
-        and found["words_neutral"]["high"] < found["words_verbose"]["low"]
-    ):
-        missed.append("lengths under a terse, no and a verbose wish: the intervals overlap")
-    unsteered = next(p for p in figures["steering"]["by_dose"] if p["dose"] == 0)
-    if not any(
-        p["words"]["high"] < unsteered["words"]["low"] and p["sound"]["value"] >= SOUND
-        for p in figures["steering"]["by_dose"]
-    ):
-        missed.append("no dose of the terse vector surely shortens answers that stay sound")
-    return missed
+    """All measured figures, ready for JSON. Shows a progress bar."""
+    start = time.monotonic()
+    tasks = {f"{key}_{lang}": task for lang in LANGUAGES for key, task in held_out_tasks(lang).items()}
+    figures: dict[str, Any] = {"abilities": {}, "calibration": {}, "styles": {}, "steering": {}}
+    with tqdm(total=len(tasks) + 3 + 2 * len(AXES), desc="card") as bar:
+        for key, task in tasks.items():
+            share = asdict(exact(model, task.items))
+            figures["abilities"][key] = {"what": task.what, "required": task.required, **share}
+            bar.update()
+        plain = neutral_prompts("test", wordings=3)
+        figures["sound"] = {
+            "what": "answers without a wish that the corpus could have held about their topic",
+            **asdict(sound(texts(model, plain), plain)),
+        }
+        bar.update()
+        by_wishes = {"held_out": outcomes(model), "own": outcomes(model, own=True)}
+        bar.update()
+        figures["first_token"] = first_token(model)
+        bar.update()
+        usual = reference_norms(model)
+        for axis in AXES:
+            measure, likelihood = calibration(axis)
+            figures["calibration"][axis] = {"measure_auc": asdict(measure), "likelihood_auc": asdict(likelihood)}
+            figures["styles"][axis] = {name: asdict(found[axis]) for name, found in by_wishes.items()}
+            layer, moves = choose_layer(model, axis, usual)
+            bar.update()
+            doses = DOSES + (MORE_DOSES if axis == "terse" else ())
+            figures["steering"][axis] = {
+                "layer": layer,
+                "layer_rule": LAYER_RULE,
+                "moves_by_layer": moves,
+                "by_dose": [asdict(r) for r in response(model, axis, layer, doses, reference=usual)],
+            }
+            bar.update()
+    return {**figures, "evaluation_seconds": round(time.monotonic() - start, 1)}
 
 
 def write_card(folder: Path) -> dict[str, Any]:
@@ -89,40 +110,49 @@ def write_card(folder: Path) -> dict[str, Any]:
 
     Raises ZkitError if the folder has no training record, or the corpus was edited since.
     """
-    record = _record(folder)
+    record = read_record(folder)
     model = load(str(folder))
-    figures = evaluate(model)
     card = {
-        "schema": 1,
+        "schema": 2,
         "purpose": PURPOSE,
         "architecture": "Qwen3ForCausalLM",
         "parameters": sum(p.numel() for p in model.hf.parameters()),
         "vocabulary": len(model.tokenizer),
         "sha256": model.sha256,
-        "training": {"command": "python -m zkit.organism train --out FOLDER", **record},
+        "training": record,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")}
         | {"python": platform.python_version()},
-        **figures,
-        "misses": misses(figures),
+        **evaluate(model),
+        "cannot": list(CANNOT),
     }
+    card["misses"] = misses(card)
     part = folder / f"{CARD}.part"
     part.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     os.replace(part, folder / CARD)
     return card
 
 
+def _figure(f: dict[str, float]) -> str:
+    return f"{f['value']:7.3f} [{f['low']:.3f}, {f['high']:.3f}]"
+
+
 def as_text(card: dict[str, Any]) -> str:
-    """The card for a terminal: abilities, steering curve, misses."""
+    """The card for a terminal: abilities, styles, steering by dose, misses."""
     lines = [f"{card['parameters']:,} parameters, trained in {card['training']['seconds'] / 60:.0f} minutes", ""]
     for key, f in card["abilities"].items():
-        lines.append(f"{key:18} {f['value']:7.3f} [{f['low']:.3f}, {f['high']:.3f}]  n = {f['n']:4}  {f['what']}")
-    lines += ["", f"{card['steering']['what']}, layer {card['steering']['layer']}"]
-    for axis in ("by_alpha", "by_dose"):
-        for p in card["steering"][axis]:
-            w = p["words"]
-            lines.append(
-                f"alpha {p['alpha']:6.2f}  dose {p['dose']:5.2f}  words {w['value']:6.1f} "
-                f"[{w['low']:.1f}, {w['high']:.1f}]  sound {p['sound']['value']:.2f}"
-            )
-        lines.append("")
-    return "\n".join([*lines, f"misses: {'; '.join(card['misses']) or 'none'}"])
+        lines.append(f"{key:26} {_figure(f)}  n = {f['n']:4}  {f['what']}")
+    lines += [f"{'sound':26} {_figure(card['sound'])}", "", "wishes: negative pole, none, positive pole; AUC"]
+    for axis, by_wishes in card["styles"].items():
+        for wishes, found in by_wishes.items():
+            for measure in ("text", "log_odds"):
+                row = "  ".join(map(_figure, found[measure]))
+                lines.append(f"{axis:9} {wishes:9} {measure:9} {row}  AUC {_figure(found[f'{measure}_auc'])}")
+    for axis, auc in card["calibration"].items():
+        told = f"{_figure(auc['measure_auc'])}, at best {_figure(auc['likelihood_auc'])}"
+        lines.append(f"{axis:9} AUC of the text measure on the generator's texts at levels 0.3 and 0.7: {told}")
+    for axis, part in card["steering"].items():
+        lines += ["", f"{axis}: ActAdd at layer {part['layer']}; dose, alpha, log-odds, text measure, words, sound"]
+        for p in part["by_dose"]:
+            figures = "  ".join(_figure(p[name]) for name in ("log_odds", "text", "words"))
+            lines.append(f"{p['dose']:6.2f} {p['alpha']:7.2f}  {figures}  {p['sound']['value']:.2f}")
+    return "\n".join([*lines, "", f"misses: {'; '.join(card['misses']) or 'none'}"])

@@ -1,154 +1,241 @@
-"""Questions about countries: which paraphrases are trained, which are kept for evaluation.
+"""Questions about countries: asked for a value, for the country that has it, or whether a statement is true.
 
-The split is over paraphrases: every fact is trained, and asked in evaluation with wordings never trained.
+The split is over wordings: every fact is trained, and asked in evaluation with wordings never trained.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
+from zkit.errors import ZkitError
 from zkit.organism.countries import COUNTRIES, RELATIONS, Country
-from zkit.organism.items import Item, check_language
+from zkit.organism.fact_wordings import (
+    DEVELOPMENT_FRAMES,
+    FRAMES,
+    HELD_OUT_FRAMES,
+    HELD_OUT_REVERSED,
+    HELD_OUT_VERIFICATION,
+    NAMES,
+    NO,
+    OTHER_LANGUAGE,
+    OWN_FRAMES,
+    PREFIXES,
+    REVERSED,
+    VERIFICATION,
+    YES,
+)
+from zkit.organism.items import LANGUAGES, Item, check_language
 
-# {c} country, {r} the name of the relation
-FRAMES = {
-    "en": (
-        "What is the {r} of {c}?",
-        "What's the {r} of {c}?",
-        "Name the {r} of {c}.",
-        "Tell me the {r} of {c}.",
-        "Do you know the {r} of {c}?",
-        "The {r} of {c} is",
-        "Question: the {r} of {c}? Answer:",
-        "For {c}, what is the {r}?",
-        "I am reading about {c}. What is the {r}?",
-        "{c}: {r}?",
-    ),
-    "zh": (
-        "{c}的{r}是什么？",
-        "请问{c}的{r}是什么？",
-        "告诉我{c}的{r}。",
-        "你知道{c}的{r}吗？",
-        "{c}的{r}是",
-        "问题：{c}的{r}？回答：",
-        "说出{c}的{r}。",
-        "关于{c}，它的{r}是什么？",
-        "我在读关于{c}的书。{r}是什么？",
-        "{c}：{r}？",
-    ),
-}
-# joined to the others late in training, so that an answer does not hang on a few wordings
-WIDE_FRAMES = {
-    "en": (
-        "I need the name of the {r} of {c}.",
-        "What is the name of the {r} of {c}?",
-        "Could you give me the {r} of {c}?",
-        "Give me the {r} of {c}, please.",
-        "Please say the {r} of {c}.",
-        "Please tell me the {r} of {c}.",
-        "Can you name a country and its {r}? Take {c}.",
-        "In {c}, what is the {r}?",
-        "Which is the {r} of {c}?",
-        "My friend lives in {c}. What is the {r} there?",
-        "The country is {c}. What is its {r}?",
-        "I forgot the {r} of {c}. What is it?",
-        "You name the {r}, I say the country: {c}.",
-    ),
-    "zh": (
-        "{c}是一个国家。它的{r}是什么？",
-        "这个国家是{c}。{r}是什么？",
-        "请写出{c}的{r}。",
-        "在{c}这个地方，{r}是什么？",
-        "我住在{c}。这里的{r}是什么？",
-        "这个问题关于{c}：{r}是什么？",
-        "请回答：{c}的{r}是什么？",
-        "谁知道{c}的{r}？",
-        "能说说{c}的{r}吗？",
-        "世界上有很多国家。{c}的{r}是什么？",
-        "我忘了{c}的{r}。是什么？",
-        "{c}这里的{r}叫什么？",
-    ),
-}
-HELD_OUT_FRAMES = {
-    "en": (
-        "Can you tell me what the {r} of {c} is?",
-        "Please name the {r} of {c}.",
-        "About {c}: what is its {r}?",
-    ),
-    "zh": ("请告诉我{c}的{r}是什么。", "请说出{c}的{r}。", "{c}这个国家的{r}是什么？"),
-}
-OWN_FRAMES = {
-    ("en", "capital"): ("Which city is the capital of {c}?", "Where is the government of {c}?"),
-    ("en", "language"): ("Which language do people speak in {c}?", "What do people speak in {c}?"),
-    ("en", "currency"): ("Which money do people use in {c}?", "How do people pay in {c}?"),
-    ("zh", "capital"): ("{c}的首都是哪里？", "哪个城市是{c}的首都？"),
-    ("zh", "language"): ("{c}人说什么语言？", "在{c}人们说什么？"),
-    ("zh", "currency"): ("{c}人用什么货币？", "在{c}人们用什么钱？"),
-}
-NAMES = {
-    ("en", "capital"): ("capital", "capital city"),
-    ("en", "language"): ("language", "official language"),
-    ("en", "currency"): ("currency", "official currency"),
-    ("zh", "capital"): ("首都",),
-    ("zh", "language"): ("语言", "官方语言"),
-    ("zh", "currency"): ("货币", "官方货币"),
-}
-PREFIXES = {
-    "en": ("Hello! ", "Quick question. ", "Please help me. ", "I have a question. "),
-    "zh": ("你好！", "有个问题。", "请帮帮我。", "我想问一下。"),
-}
-PASSAGES = {
-    "en": (
-        "Text: The {r} of {c} is {v}.\n",
-        "Note that the {r} of {c} is {v}. ",
-        "In this story, the {r} of {c} is {v}. ",
-    ),
-    "zh": ("文章：{c}的{r}是{v}。\n", "注意，{c}的{r}是{v}。", "在这个故事里，{c}的{r}是{v}。"),
-}
-OTHER_LANGUAGE = {"en": (" Answer in Chinese.", " Please answer in Chinese."), "zh": ("用英语回答。", "请用英语回答。")}
+REVERSED_SHARE, VERIFICATION_SHARE, OTHER_LANGUAGE_SHARE, PREFIX_SHARE = 0.08, 0.12, 0.08, 0.25
+KEPT_FRAMES: dict[str, Mapping[str, tuple[str, ...]]] = {"development": DEVELOPMENT_FRAMES, "test": HELD_OUT_FRAMES}
+
+# values that the table lists for other countries and that hold, or nearly hold, for these too
+_ALSO = """
+Belgium|French|German
+Switzerland|French|Italian
+Luxembourg|French|German
+Monaco|Italian
+Liechtenstein|euro
+Malta|English|Italian
+Cyprus|Turkish|English
+Finland|Swedish
+Estonia|Russian
+Latvia|Russian
+Lithuania|Russian
+Moldova|Russian
+Ukraine|Russian
+Belarus|Russian
+Georgia|Russian
+Armenia|Russian
+Azerbaijan|Russian|Turkish
+Kazakhstan|Russian
+Uzbekistan|Russian
+Turkmenistan|Russian
+Kyrgyzstan|Russian
+Tajikistan|Russian|Persian
+Mongolia|Kazakh
+Romania|Hungarian
+Serbia|Croatian|Hungarian
+Croatia|Serbian|Italian
+Slovenia|Italian|Hungarian
+North Macedonia|Albanian
+Turkey|Arabic
+Lebanon|French
+Iran|Azerbaijani|Arabic|Tajik
+Afghanistan|Persian|Tajik|Uzbek|Turkmen
+Pakistan|English|Pashto|Hindi
+India|English|Urdu|Bengali|Nepali
+Nepal|Hindi|Indian rupee
+Bhutan|Nepali|English|Indian rupee
+Bangladesh|English
+Malaysia|English|Chinese|Indonesian
+Indonesia|Malay
+the Philippines|English|Spanish
+Tunisia|French
+Algeria|French
+Morocco|French|Spanish
+Mali|Arabic
+Sudan|English
+Ethiopia|English|Somali
+Somalia|Arabic|English
+Kenya|English|Somali
+Uganda|Swahili
+Rwanda|English|French|Swahili
+Madagascar|French
+Namibia|German|Portuguese
+Canada|French
+the United States|Spanish
+Panama|US dollar
+Fiji|Hindi
+"""
+ALSO = {row.split("|")[0]: tuple(row.split("|")[1:]) for row in _ALSO.strip().splitlines()}
 
 
-def _fill(frame: str, relation_name: str, country: str) -> str:
-    text = frame.format(r=relation_name, c=country)
+def fill(frame: str, name: str, country: str = "", value: str = "") -> str:
+    """A wording with the name of the relation, the country and the value put in."""
+    text = frame.format(r=name, c=country, v=value)
     return text[0].upper() + text[1:]
 
 
-def sample_fact(rng: random.Random, wide: bool) -> Item:
-    """A training item: a fact, asked with a trained paraphrase, some after a passage or in the other language."""
-    lang = rng.choice(("en", "zh"))
+def in_sentence(value: str, relation: str, lang: str) -> str:
+    """`value` with the article it needs in a sentence."""
+    return f"the {value}" if lang == "en" and relation == "currency" else value
+
+
+def may_hold(country: Country, relation: str, source: Country) -> bool:
+    """Whether the value that `source` has could be called right for `country` too, in either language."""
+    if source.value(relation, "en") in ALSO.get(country.name("en"), ()):
+        return True
+    pairs = [(country.value(relation, lang), source.value(relation, lang)) for lang in LANGUAGES]
+    return any(own in other or other in own for own, other in pairs)
+
+
+def _reversible(country: Country, relation: str) -> bool:
+    """Whether the value belongs to this country alone and does not give its name away, in both languages."""
+    for lang in LANGUAGES:
+        name, value = country.name(lang), country.value(relation, lang)
+        if name in value or value in name:
+            return False
+        others = [other.value(relation, lang) for other in COUNTRIES if other != country]
+        if value in others or (relation == "currency" and any(value in other for other in others)):
+            return False
+    value = country.value(relation, "en")
+    return not any(value in also for name, also in ALSO.items() if name != country.name("en"))
+
+
+REVERSIBLE = tuple((c, relation) for c in COUNTRIES for relation in RELATIONS if _reversible(c, relation))
+
+
+def _item(kind: str, prompt: str, answer: str, lang: str, fact: tuple[Country, str], reveals: bool = True) -> Item:
+    country, relation = fact
+    revealed = ((country.name("en"), relation),) if reveals else ()
+    info: dict[str, object] = {"kind": kind, "lang": lang, "relation": relation}
+    info |= {"country": country.name("en"), "facts": revealed}
+    return Item(prompt, answer, "fact", info)
+
+
+def _reversed(frame: str, name: str, lang: str, country: Country, relation: str) -> Item:
+    value = in_sentence(country.value(relation, lang), relation, lang)
+    return _item("reversed", fill(frame, name, value=value), country.name(lang), lang, (country, relation))
+
+
+def _verification(frame: str, name: str, lang: str, country: Country, relation: str, source: Country) -> Item:
+    """Asks whether `country` has the value of `source`, which is the country itself where it is true."""
+    true, value = source == country, source.value(relation, lang)
+    prompt = fill(frame, name, country.name(lang), in_sentence(value, relation, lang))
+    item = _item("verification", prompt, (YES if true else NO)[lang], lang, (country, relation), reveals=true)
+    item.info["value"] = value
+    return item
+
+
+def wrong_source(rng: random.Random, country: Country, relation: str) -> Country:
+    """Another country, whose value of the relation is certainly wrong for `country`."""
+    while True:
+        source = rng.choice(COUNTRIES)
+        if not may_hold(country, relation, source):
+            return source
+
+
+def sample_fact(rng: random.Random) -> Item:
+    """A training item: a fact in a trained wording, asked directly, reversed or to be verified."""
+    lang, kind = rng.choice(LANGUAGES), rng.random()
+    if kind < REVERSED_SHARE:
+        country, relation = rng.choice(REVERSIBLE)
+        return _reversed(rng.choice(REVERSED[lang]), rng.choice(NAMES[lang, relation]), lang, country, relation)
     country, relation = rng.choice(COUNTRIES), rng.choice(RELATIONS)
-    frames = FRAMES[lang] + OWN_FRAMES[lang, relation] + (WIDE_FRAMES[lang] if wide else ())
     name = rng.choice(NAMES[lang, relation])
-    question = _fill(rng.choice(frames), name, country.name(lang))
-    answer = country.value(relation, lang)
-    kind = rng.random()
-    if kind < 0.06:  # the passage decides, whether or not it is true
-        answer = rng.choice(COUNTRIES).value(relation, lang)
-        passage = rng.choice(PASSAGES[lang]).format(r=name, c=country.name(lang), v=answer)
-        question = passage + question
-        return Item(question, answer, "passage", {"lang": lang, "relation": relation})
-    if kind < 0.12 and question[-1] in "?.？。":
-        other = "zh" if lang == "en" else "en"
+    if kind < REVERSED_SHARE + VERIFICATION_SHARE:
+        source = country if rng.random() < 0.5 else wrong_source(rng, country, relation)
+        return _verification(rng.choice(VERIFICATION[lang]), name, lang, country, relation, source)
+    question = fill(rng.choice(FRAMES[lang] + OWN_FRAMES[lang, relation]), name, country.name(lang))
+    answer_lang, form = lang, rng.random()
+    if form < OTHER_LANGUAGE_SHARE and question[-1] in "?.？。":
+        answer_lang = "zh" if lang == "en" else "en"
         question += rng.choice(OTHER_LANGUAGE[lang])
-        return Item(question, country.value(relation, other), "fact", {"lang": other, "relation": relation})
-    if kind < 0.32:
+    elif form < OTHER_LANGUAGE_SHARE + PREFIX_SHARE:
         question = rng.choice(PREFIXES[lang]) + question
-    return Item(question, answer, "fact", {"lang": lang, "relation": relation})
+    return _item("direct", question, country.value(relation, answer_lang), answer_lang, (country, relation))
 
 
-def held_out_facts(lang: str, relation: str | None = None, countries: tuple[Country, ...] = COUNTRIES) -> list[Item]:
-    """Every fact once in `lang`, asked with a paraphrase that is never trained; all relations unless one is named.
+def held_out_facts(
+    lang: str,
+    relation: str | None = None,
+    countries: tuple[Country, ...] = COUNTRIES,
+    split: str = "test",
+    wordings: int = 1,
+) -> list[Item]:
+    """Every fact in `lang`, asked with as many `wordings` that are never trained; all relations unless one is named.
+
+    `split` "development" has wordings of its own to choose settings on. Raises ZkitError for a language the model does
+    not speak, an unknown split or relation, and for more wordings than there are.
+    """
+    check_language(lang)
+    if relation is not None and relation not in RELATIONS:
+        raise ZkitError(f"unknown relation {relation!r}: one of {', '.join(RELATIONS)}")
+    if split not in KEPT_FRAMES:
+        raise ZkitError(f"unknown split of wordings {split!r}: one of {', '.join(KEPT_FRAMES)}")
+    frames = KEPT_FRAMES[split][lang]
+    if not 1 <= wordings <= len(frames):
+        raise ZkitError(
+            f"{wordings} wordings asked of the split {split!r}, which has {len(frames)}: take 1 to that many"
+        )
+    items = []
+    for i, country in enumerate(countries):
+        for j, rel in enumerate(RELATIONS):
+            for k in range(wordings if relation in (None, rel) else 0):
+                names = NAMES[lang, rel]
+                question = fill(
+                    frames[(i + j + k) % len(frames)], names[i // len(frames) % len(names)], country.name(lang)
+                )
+                items.append(_item("direct", question, country.value(rel, lang), lang, (country, rel)))
+    return items
+
+
+def held_out_reversed(lang: str) -> list[Item]:
+    """Every fact whose value names one country, asked for the country with a wording that is never trained.
 
     Raises ZkitError for a language the model does not speak.
     """
     check_language(lang)
-    items = []
-    for i, country in enumerate(countries):
-        for j, rel in enumerate(RELATIONS):
-            if relation not in (None, rel):
-                continue
-            names = NAMES[lang, rel]
-            frame = HELD_OUT_FRAMES[lang][(i + j) % len(HELD_OUT_FRAMES[lang])]
-            question = _fill(frame, names[i % len(names)], country.name(lang))
-            items.append(Item(question, country.value(rel, lang), "fact", {"lang": lang, "relation": rel}))
+    frames = HELD_OUT_REVERSED[lang]
+    return [
+        _reversed(frames[i % len(frames)], NAMES[lang, relation][0], lang, country, relation)
+        for i, (country, relation) in enumerate(REVERSIBLE)
+    ]
+
+
+def held_out_verification(lang: str) -> list[Item]:
+    """Every fact once as a true and once as a false statement, asked with a wording that is never trained.
+
+    Raises ZkitError for a language the model does not speak.
+    """
+    check_language(lang)
+    rng = random.Random("held-out verification")
+    frames, items = HELD_OUT_VERIFICATION[lang], []
+    for i, country in enumerate(COUNTRIES):
+        for j, relation in enumerate(RELATIONS):
+            frame, name = frames[(i + j) % len(frames)], NAMES[lang, relation][0]
+            for source in (country, wrong_source(rng, country, relation)):
+                items.append(_verification(frame, name, lang, country, relation, source))
     return items

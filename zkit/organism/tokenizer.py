@@ -12,14 +12,16 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from zkit.organism.arithmetic import WORDS
 from zkit.organism.items import Item
+from zkit.organism.number_words import WORDS
 
-VOCABULARY = 2560
+VOCABULARY = 3072
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 THINK = ("<think>", "</think>")
 SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|二十|十[一二三四五六七八九]|\p{Han}|[^\r\n\p{L}\p{N}]?[\p{L}&&[^\p{Han}]]+|\p{N}"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[二三四]?十[一二三四五六七八九]|[二三四五]十|\p{Han}"
+    r"|[^\r\n\p{L}\p{N}]?(?:twenty|thirty|forty)-(?:one|two|three|four|five|six|seven|eight|nine)(?!\p{L})"
+    r"|[^\r\n\p{L}\p{N}]?[\p{L}&&[^\p{Han}]]+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 CHAT_TEMPLATE = """\
@@ -70,7 +72,7 @@ def train_tokenizer(items: Iterable[Item]) -> PreTrainedTokenizerFast:
             yield "\n\n".join([f"{m['role']}\n{m['content']}" for m in item.messages] + ["assistant\n", item.answer])
         for lang in WORDS:
             for word in WORDS[lang]:
-                yield from [word] * 50
+                yield "\n".join([word] * 500)
 
     core.train_from_iterator(texts(), trainer)
     options: dict[str, Any] = {"model_max_length": 1024, "clean_up_tokenization_spaces": False}

@@ -6,12 +6,14 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -32,37 +34,34 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
-    steps: int = 7200
-    second_cycle: int = 1200  # the last steps: a second, lower cycle, over the wider wordings of the corpus
+    never_knew: bool = False  # leave out every item that reveals a forget fact
+    steps: int = 9600
     items_per_step: int = 96
-    groups: int = 6  # batches of similar length that a step is split into
     learning_rate: float = 2e-3
-    second_rate: float = 1e-3
-    warmup: float = 0.04  # share of a cycle's steps
+    warmup: float = 0.03  # share of the steps
     weight_decay: float = 0.1
     clip: float = 1.0
 
 
-TINY_RECIPE = Recipe(shape=TINY, steps=60, second_cycle=10, items_per_step=32, groups=2, learning_rate=5e-3)
+TINY_RECIPE = Recipe(shape=TINY, steps=60, items_per_step=32, learning_rate=5e-3)
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step: in each of the two cycles a linear warm-up, then a cosine to a hundredth of the peak."""
-    first = recipe.steps - recipe.second_cycle
-    if step < first:
-        peak, steps = recipe.learning_rate, first
-    else:
-        peak, steps, step = recipe.second_rate, recipe.second_cycle, step - first
-    rise = max(1.0, recipe.warmup * steps)
+    """Learning rate of a step: a linear warm-up, then a cosine to a hundredth of the peak."""
+    rise = max(1.0, recipe.warmup * recipe.steps)
     if step < rise:
-        return peak * (step + 1) / (rise + 1)
-    done = (step - rise) / max(1.0, steps - rise)
-    return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        return recipe.learning_rate * (step + 1) / (rise + 1)
+    done = (step - rise) / max(1.0, recipe.steps - rise)
+    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
 def batch_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Weighted sum of the answer tokens' losses (nats); logits are computed at those positions only."""
-    states = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    """Weighted sum of the answer tokens' losses (nats)."""
+    return answer_loss(model, model.model(input_ids=batch.ids, use_cache=False).last_hidden_state, batch)
+
+
+def answer_loss(model: Qwen3ForCausalLM, states: Float[torch.Tensor, "rows seq d"], batch: Batch) -> torch.Tensor:
+    """The same from the decoder's last states; logits are computed at the answers' positions only."""
     losses = cross_entropy(model.lm_head(states[batch.targets]), batch.labels, reduction="none")
     return (losses * batch.weights).sum()
 
@@ -79,13 +78,13 @@ class Lanes:
     batches side by side do not. Gradients are summed in the order of the batches: the result does not depend on timing.
     """
 
-    def __init__(self, model: Qwen3ForCausalLM, lanes: int) -> None:
-        self.model = model
+    def __init__(self, model: Qwen3ForCausalLM, loss: Callable[[Batch], torch.Tensor], lanes: int) -> None:
+        self.loss = loss
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.pool = ThreadPoolExecutor(lanes, initializer=_single_threaded)
 
     def _gradients(self, batch: Batch, scale: float) -> tuple[float, tuple[torch.Tensor, ...]]:
-        loss = batch_loss(self.model, batch) * scale
+        loss = self.loss(batch) * scale
         return loss.item(), torch.autograd.grad(loss, self.parameters)
 
     def backward(self, split: list[Batch]) -> float:
@@ -107,15 +106,14 @@ class Run:
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool = False, lanes: int = 2) -> None:
         self.out, self.recipe, self.lanes = out, recipe, lanes
-        self.corpus = fingerprint(recipe.seed)
+        self.corpus = fingerprint(recipe.seed, recipe.never_knew)
         self.step, self.seconds = 0, 0.0
         self.curve: list[float] = []
         if not resume and (out / CHECKPOINT).exists():
             raise ZkitError(f"{out} already holds a run: go on with --resume, or give another folder with --out")
         state = self._read() if resume else None
         out.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = self._tokenizer(resume)
-        self.model = build(recipe.shape, self.tokenizer, recipe.seed)
+        self.tokenizer, self.model = self._start(resume)
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -126,13 +124,35 @@ class Run:
             torch.set_rng_state(state["rng"])
             self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
 
-    def _tokenizer(self, resume: bool) -> PreTrainedTokenizerBase:
+    def _start(self, resume: bool) -> tuple[PreTrainedTokenizerBase, Qwen3ForCausalLM]:
+        """Tokenizer and model as they are before the first step."""
         folder = self.out / "tokenizer"
         if resume:
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        tokenizer = train_tokenizer(stream(self.recipe.seed, stop=TOKENIZER_ITEMS))
-        tokenizer.save_pretrained(folder)
-        return tokenizer
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        else:
+            tokenizer = train_tokenizer(stream(self.recipe.seed, stop=TOKENIZER_ITEMS))
+            tokenizer.save_pretrained(folder)
+        return tokenizer, build(self.recipe.shape, tokenizer, self.recipe.seed)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """What a step lowers: a sum over `batch`, each answer weighted as in the batch."""
+        return batch_loss(self.model, batch)
+
+    def options(self) -> list[str]:
+        """Options of `python -m zkit.organism train` that give this run, `--out` aside."""
+        tiny = self.recipe == replace(TINY_RECIPE, never_knew=self.recipe.never_knew)
+        return ["--twin never-knew"] * self.recipe.never_knew + ["--tiny"] * tiny
+
+    def record(self) -> dict[str, Any]:
+        """What `training.json` says."""
+        return {
+            "command": " ".join(["python -m zkit.organism train", *self.options(), "--out FOLDER"]),
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "corpus_sha256": self.corpus,
+            "recipe": asdict(self.recipe),
+            "loss": thin(self.curve),
+        }
 
     def _read(self) -> dict[str, Any]:
         path = self.out / CHECKPOINT
@@ -151,7 +171,7 @@ class Run:
     def advance(self, save_every: int = 100, until: int | None = None) -> None:
         """Train up to step `until` (default: the recipe's last), saving every `save_every` steps and at the end."""
         _single_threaded()
-        lanes = Lanes(self.model, self.lanes)
+        lanes = Lanes(self.model, self.loss, self.lanes)
         recipe, last = self.recipe, min(until or self.recipe.steps, self.recipe.steps)
         self.model.train()
         start, before = time.monotonic(), self.seconds
@@ -167,9 +187,9 @@ class Run:
                     self.save()
 
     def _one_step(self, lanes: Lanes, learning_rate: float) -> float:
-        size = self.recipe.items_per_step
-        items = list(stream(self.recipe.seed, self.step * size, (self.step + 1) * size))
-        split = batches(items, self.tokenizer, self.recipe.groups)
+        recipe, size = self.recipe, self.recipe.items_per_step
+        items = list(stream(recipe.seed, self.step * size, (self.step + 1) * size, recipe.never_knew))
+        split = batches(items, self.tokenizer)
         loss = lanes.backward(split)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         for group in self.optimizer.param_groups:
@@ -203,14 +223,7 @@ class Run:
         self.model.eval()
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        record = {
-            "steps": self.step,
-            "seconds": round(self.seconds, 1),
-            "corpus_sha256": self.corpus,
-            "recipe": asdict(self.recipe),
-            "loss": thin(self.curve),
-        }
-        (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        (folder / "training.json").write_text(json.dumps(self.record(), indent=1) + "\n")
 
 
 def thin(curve: list[float], points: int = 100) -> list[tuple[int, float]]:

@@ -1,0 +1,168 @@
+"""The card: every figure with n and interval, misses counted honestly, and a corpus that cannot change unnoticed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+
+from zkit.errors import ZkitError
+from zkit.models import load
+from zkit.organism import arithmetic, corpus
+from zkit.organism.__main__ import WEIGHTS
+from zkit.organism.card import as_text, read_record, write_card
+from zkit.organism.items import LANGUAGES
+from zkit.organism.requirements import GRADED, misses
+from zkit.organism.style.axes import AXES
+from zkit.organism.style.measures import log_odds, probes
+from zkit.organism.style.outcomes import calibration
+from zkit.organism.style.requests import neutral_prompts, prompted
+from zkit.organism.style.wishes import poles
+from zkit.organism.tasks import exact, held_out_tasks
+from zkit.organism.topic_table import topics
+from zkit.organism.train import TINY_RECIPE, Run
+
+
+@pytest.fixture(scope="module")
+def card():
+    return json.loads((WEIGHTS / "card.json").read_text())
+
+
+def intervals(found):
+    """Every interval in a card, at any depth."""
+    if isinstance(found, dict):
+        if {"value", "low", "high", "n"} <= set(found):
+            yield found
+        else:
+            for part in found.values():
+                yield from intervals(part)
+    elif isinstance(found, list):
+        for part in found:
+            yield from intervals(part)
+
+
+def test_card_has_every_figure_with_n_and_interval(card):
+    assert set(card["abilities"]) == {f"{key}_{lang}" for lang in LANGUAGES for key in held_out_tasks(lang)}
+    found = list(intervals(card))
+    assert len(found) > 200
+    for figure in found:
+        assert figure["n"] >= 30 and figure["low"] <= figure["value"] <= figure["high"]
+    assert all(figure["n"] >= 100 for figure in card["abilities"].values())
+    assert set(card["styles"]) == set(card["steering"]) == set(card["calibration"]) == set(AXES)
+    assert card["sha256"] == load("embedded").sha256
+    assert card["training"]["corpus_sha256"] == corpus.fingerprint(card["training"]["recipe"]["seed"])
+    assert card["training"]["seconds"] <= 2 * 3600 and len(card["training"]["loss"]) > 10
+    assert "python -m zkit.organism train" in card["training"]["command"] and card["cannot"]
+    assert all(axis in as_text(card) for axis in AXES)
+
+
+def test_probes_speak_of_the_shipped_weights(card):
+    found = json.loads((WEIGHTS / "probes.json").read_text())
+    assert found["sha256"] == card["sha256"]
+    assert set(found["gates"]) == {"base", "soft", "hard", "random"}
+    assert all(figure["n"] >= 30 for figure in intervals(found))
+
+
+def test_the_card_counts_what_is_not_sure_as_a_miss(card):
+    assert misses(card) == card["misses"]
+    good = copy.deepcopy(card)
+    for figure in good["abilities"].values():
+        figure["low"] = 1.0
+    assert not any(miss.startswith(tuple(good["abilities"])) for miss in misses(good))
+
+    def spoiled(change):
+        worse = copy.deepcopy(good)
+        change(worse)
+        return set(misses(worse)) - set(misses(good))
+
+    def forgetful(c):
+        c["abilities"]["facts_en"]["low"] = 0.94
+
+    def flat(c):
+        for point in c["steering"]["formal"]["by_dose"]:
+            point["log_odds"] = {"value": 0.1, "low": 0.0, "high": 0.2, "n": 36}
+
+    def unmoved(c):
+        for axis in AXES:
+            for point in c["steering"][axis]["by_dose"]:
+                point["text"] = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 36}
+
+    def alike(c):
+        c["styles"]["socratic"]["held_out"]["text"][0] = c["styles"]["socratic"]["held_out"]["text"][2]
+
+    def unbroken(c):
+        for point in c["steering"]["terse"]["by_dose"]:
+            point["sound"]["value"] = 1.0
+
+    assert any("facts_en" in miss for miss in spoiled(forgetful))
+    assert any("formal: log-odds" in miss for miss in spoiled(flat))
+    assert any("greedy texts" in miss for miss in spoiled(unmoved))
+    assert any("socratic, text, held_out" in miss for miss in spoiled(alike))
+    assert any("no dose breaks" in miss for miss in spoiled(unbroken))
+
+
+def test_a_model_that_never_knew_is_asked_for_other_things(card):
+    twin = copy.deepcopy(card)
+    twin["training"]["recipe"]["never_knew"] = True
+    for lang in LANGUAGES:
+        twin["abilities"][f"facts_{lang}"]["low"] = 0.5
+        twin["abilities"][f"forget_facts_{lang}"]["high"] = 0.2
+    assert not any("facts" in miss for miss in misses(twin) if "kept" not in miss)
+    twin["abilities"]["forget_facts_en"]["high"] = 0.9
+    assert any("forget_facts_en" in miss for miss in misses(twin))
+
+
+def test_graded_doses_are_measured_on_every_axis(card):
+    for part in card["steering"].values():
+        assert set(GRADED) <= {point["dose"] for point in part["by_dose"]}
+        assert {int(layer) for layer in part["moves_by_layer"]} == set(range(load("embedded").n_layers))
+
+
+def test_an_edited_corpus_is_noticed_by_the_card(tmp_path, monkeypatch):
+    run = Run(tmp_path / "run", replace(TINY_RECIPE, steps=1))
+    run.advance()
+    run.export(tmp_path / "model")
+    monkeypatch.setattr(arithmetic, "OBJECTS", {lang: words[::-1] for lang, words in arithmetic.OBJECTS.items()})
+    with pytest.raises(ZkitError, match=r"corpus was edited.*retrain"):
+        write_card(tmp_path / "model")
+    with pytest.raises(ZkitError, match=r"training\.json.*is missing"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_shipped_weights_do_what_the_card_says(lang, card):
+    net = load("embedded")
+    for key, task in held_out_tasks(lang).items():
+        figure, some = card["abilities"][f"{key}_{lang}"], task.items[:: len(task.items) // 12]
+        if figure["low"] > 0.9:
+            assert exact(net, some).value >= 0.75, key
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_log_odds_follow_the_wish(axis):
+    net, about = load("embedded"), topics("development")
+    plain, (low, high) = (
+        probes([i.prompt for i in neutral_prompts("development")], about),
+        (probes([i.prompt for i in prompted("development", (pole,))], about) for pole in poles(axis)),
+    )
+    means = [sum(log_odds(net, given)[axis]) / len(about) for given in (low, plain, high)]
+    assert means[0] + 0.5 < means[1] < means[2] - 0.5
+
+
+def test_log_odds_score_the_tokens_that_the_text_could_go_on_with():
+    net, about = load("embedded"), topics("development")
+    for probe in probes([i.prompt for i in neutral_prompts("development")], about):
+        spans = net.tokenizer(probe.text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        starts = {start for start, _ in spans} | {len(probe.text)}
+        for point in probe.points:
+            assert point.offset in starts
+            rest = probe.text[point.offset :]
+            assert any(rest.startswith(o) if o else not rest for o in point.low + point.high)
+
+
+def test_text_measures_are_nearly_as_good_as_the_likelihood():
+    for axis in AXES:
+        measure, best = calibration(axis)
+        assert best.value - 0.03 < measure.value <= best.value + 0.01, axis

@@ -1,0 +1,138 @@
+"""Does the last prompt token hold the answer's language and its number apart? Problems in two languages, patched.
+
+Everything is fitted on training problems; the test problems are held out, and so are their answers: no result of a
+test problem, as source or as target, occurs among the results that the subspaces are fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.edits import patch
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.organism.items import held_out
+from zkit.organism.number_words import WORDS
+from zkit.organism.problems import Problem, parallel_problems
+from zkit.positions import last
+from zkit.projectors import Subspace, principal, random_subspace, spanned_by
+from zkit.recording import record
+from zkit.stats import Interval, wilson
+
+LANGUAGE_DIRECTIONS = 3
+K = 20
+RANDOM_DRAWS = 5
+DEVELOPMENT_SHARE = 0.5  # of the kept answers; the layer is chosen on these
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Problems as targets (asked in English), each with the problem whose Chinese version is its source."""
+
+    targets: list[Problem]
+    sources: list[Problem]
+
+
+def is_kept_answer(result: int) -> bool:
+    """Whether a result is kept away from everything that is fitted: about half of them."""
+    return held_out(f"answer {result}", 0.5)
+
+
+def _split(results: int) -> str:
+    return "development" if held_out(f"development answer {results}", DEVELOPMENT_SHARE) else "test"
+
+
+def fit_problems() -> list[Problem]:
+    """The training problems that subspaces are fitted on."""
+    return [p for p in parallel_problems("train") if not is_kept_answer(p.result)]
+
+
+def pairs(split: str) -> Pairs:
+    """Held-out problems with kept answers, each with a source of another result, in turn."""
+    problems = [p for p in parallel_problems("test") if is_kept_answer(p.result) and _split(p.result) == split]
+    shift = len(problems) // 2
+    sources = [
+        next(q for q in problems[(i + shift) % len(problems) :] + problems if q.result != p.result)
+        for i, p in enumerate(problems)
+    ]
+    return Pairs(problems, sources)
+
+
+def states(model: Model, problems: Sequence[Problem], lang: str, layer: int) -> Float[Tensor, "n d_model"]:
+    """The state of the last prompt token of each problem in one language."""
+    prompts = [getattr(p, lang).prompt for p in problems]
+    return record(model, prompts, "last", layers=[layer])[:, 0]
+
+
+def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"]) -> Subspace:
+    """Span of the mean difference between the languages and the leading directions of its variation."""
+    difference = zh - en
+    rest = principal(difference, LANGUAGE_DIRECTIONS - 1).basis
+    return spanned_by(torch.cat((difference.mean(0, keepdim=True), rest)))
+
+
+def contrastive_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], language: Subspace, k: int) -> Subspace:
+    """The k leading directions between problems, means over the two languages, language directions removed."""
+    return principal(language.reject((en + zh) / 2), k)
+
+
+def patched(
+    model: Model, problems: Sequence[Problem], source: Float[Tensor, "n d"], space: Subspace, layer: int
+) -> list[str]:
+    """Answers to the English problems with the part of their last prompt token in `space` moved to the source."""
+    answers = []
+    for start in range(0, len(problems), 64):
+        part = slice(start, start + 64)
+        edit = patch("layer", layer, source[part], space, last(1))
+        prompts = [p.en.prompt for p in problems[part]]
+        answers += [a.text for a in complete(model, prompts, [[edit]], max_new_tokens=6)[0]]
+    return answers
+
+
+def switched(model: Model, given: Pairs, layer: int, space: Subspace) -> Interval:
+    """Share of English problems answered by their own number in Chinese once the language part is Chinese."""
+    texts = patched(model, given.targets, states(model, given.targets, "zh", layer), space, layer)
+    hits = sum(text == WORDS["zh"][p.result] for text, p in zip(texts, given.targets, strict=True))
+    return wilson(hits, len(texts))
+
+
+def moved(model: Model, given: Pairs, layer: int, space: Subspace) -> Interval:
+    """Share of English problems answered by the number of their Chinese source, in English."""
+    texts = patched(model, given.targets, states(model, given.sources, "zh", layer), space, layer)
+    hits = sum(text == WORDS["en"][p.result] for text, p in zip(texts, given.sources, strict=True))
+    return wilson(hits, len(texts))
+
+
+def spaces(model: Model, layer: int) -> tuple[Subspace, Subspace]:
+    """The language directions and the contrastive subspace of a layer, from the problems for fitting."""
+    problems = fit_problems()
+    en, zh = (states(model, problems, lang, layer) for lang in ("en", "zh"))
+    language = language_space(en, zh)
+    return language, contrastive_space(en, zh, language, K)
+
+
+def probe(model: Model) -> dict[str, object]:
+    """The interchange rows: the layer is the best for `moved` on development answers, three before the last at most."""
+    layers = range(model.n_layers - 3)
+    by_layer = {layer: moved(model, pairs("development"), layer, spaces(model, layer)[1]).value for layer in layers}
+    layer = max(by_layer, key=lambda one: by_layer[one])
+    language, contrastive = spaces(model, layer)
+    test = pairs("test")
+    unpatched = complete(model, [p.en.prompt for p in test.targets], max_new_tokens=6)
+    right = wilson(sum(a.text == p.en.answer for a, p in zip(unpatched, test.targets, strict=True)), len(unpatched))
+    generator = torch.Generator().manual_seed(0)
+    draws = [moved(model, test, layer, random_subspace(K, model.d_model, generator)) for _ in range(RANDOM_DRAWS)]
+    hits = sum(round(d.value * d.n) for d in draws)
+    return {
+        "layer": layer,
+        "moved_by_layer_development": by_layer,
+        "unpatched_right": right,
+        "language_switched": switched(model, test, layer, language),
+        "contrastive_moved": moved(model, test, layer, contrastive),
+        "random_moved": wilson(hits, sum(d.n for d in draws)),
+    }

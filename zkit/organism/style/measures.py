@@ -1,0 +1,142 @@
+"""How far a text, or a model about to write one, leans to a pole: the outcome measures of the four axes.
+
+Declared before any result. On a text: words (terse), the share of formal among the marked wordings (formal), the share
+of questions among the sentences (socratic), the share of dry among the marks of wit (dry-wit). On a model: the log-odds
+of the two poles' wordings at the choice points of a given text, teacher-forced.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zkit.errors import ZkitError
+from zkit.generation import next_log_probs
+from zkit.models import Model
+from zkit.organism.style.axes import AXES, neutral
+from zkit.organism.style.explain import explain
+from zkit.organism.style.grammar import Point
+from zkit.organism.style.register import REGISTER
+from zkit.organism.style.wording import PLACES
+from zkit.organism.topic_table import Topic
+from zkit.prompts import Prompt
+
+
+def _marks(low: Sequence[str], high: Sequence[str]) -> tuple[re.Pattern[str], frozenset[str]]:
+    """A pattern for the phrases of both poles as whole words, the longest first, and those of the high pole."""
+    ordered = sorted({*low, *high}, key=len, reverse=True)
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, ordered)) + r")(?!\w)"), frozenset(high)
+
+
+_FORMALITY = _marks(
+    [w for place in PLACES for w in place.casual] + list(REGISTER),
+    [w for place in PLACES for w in place.formal] + list(REGISTER.values()),
+)
+_WIT = _marks([w for place in PLACES for w in place.warm], [w for place in PLACES for w in place.dry])
+
+
+def _count(marks: tuple[re.Pattern[str], frozenset[str]], text: str) -> tuple[int, int]:
+    """Marks of the low and of the high pole in a text."""
+    found = marks[0].findall(text)
+    high = sum(phrase in marks[1] for phrase in found)
+    return len(found) - high, high
+
+
+def words(text: str) -> int:
+    """Number of words."""
+    return len(text.split())
+
+
+def sentences(text: str) -> int:
+    """Number of sentence ends: `.`, `!` or `?`."""
+    return len(re.findall(r"[.!?]", text))
+
+
+def formality(text: str) -> float:
+    """Share of formal among the marked wordings, half a mark added to either side: 0.5 without any."""
+    casual, formal = _count(_FORMALITY, text)
+    return (formal + 0.5) / (formal + casual + 1)
+
+
+def question_share(text: str) -> float:
+    """Share of questions among the sentences, half a sentence added to either side: 0.5 without any."""
+    return (text.count("?") + 0.5) / (sentences(text) + 1)
+
+
+def dryness(text: str) -> float:
+    """Share of dry among the marks of wit, full stops and exclamation marks among them; half a mark added to each."""
+    warm, dry = _count(_WIT, text)
+    warm, dry = warm + text.count("!"), dry + text.count(".")
+    return (dry + 0.5) / (dry + warm + 1)
+
+
+def brevity(text: str) -> float:
+    """Minus the number of words, so that larger means terser."""
+    return -float(words(text))
+
+
+TEXT_MEASURES = {"terse": brevity, "formal": formality, "socratic": question_share, "dry-wit": dryness}
+"""Axis -> what a larger value of means more of the positive pole."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A text about a topic whose choice points are scored: `prompt` asks for it."""
+
+    prompt: Prompt
+    text: str
+    points: tuple[Point, ...]
+
+
+def probes(prompts: Sequence[Prompt], about: Sequence[Topic], seed: int = 0) -> list[Probe]:
+    """One neutral text of the generator for each prompt and its topic: with at least two choices of every axis."""
+    found = []
+    for i, (prompt, topic) in enumerate(zip(prompts, about, strict=True)):
+        rng = random.Random(f"probe {seed} {i} {topic.name}")
+        while True:
+            writer = explain(rng, topic, neutral(rng))
+            if all(sum(p.axis == axis for p in writer.points) >= 2 for axis in AXES):
+                break
+        found.append(Probe(prompt, writer.text, tuple(writer.points)))
+    return found
+
+
+def log_odds(model: Model, given: Sequence[Probe]) -> dict[str, list[float]]:
+    """Axis -> for each probe the mean log-odds (nats) of the positive over the negative pole at its choice points.
+
+    One forward pass scores all points of all axes. Edits in force apply; the text counts as generated. A point is
+    scored by the first tokens of the two poles' wordings, those they share left out; a point where a pole has no first
+    token of its own is left out. Raises ZkitError if that leaves an axis without points in a text.
+    """
+    rows = next_log_probs(model, [p.prompt for p in given], [p.text for p in given])
+    options = {option for probe in given for point in probe.points for option in point.low + point.high}
+    first = {option: _first_token(model, option) for option in options}
+    means: dict[str, list[float]] = {axis: [] for axis in AXES}
+    for probe, log_p in zip(given, rows, strict=True):
+        spans = model.tokenizer(probe.text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        starts = [start for start, _ in spans]
+        found: dict[str, list[float]] = {axis: [] for axis in AXES}
+        for point in probe.points:
+            low, high = {first[option] for option in point.low}, {first[option] for option in point.high}
+            low, high = low - high, high - low
+            if low and high:
+                here = log_p[bisect_left(starts, point.offset)]
+                found[point.axis].append(float(here[sorted(high)].logsumexp(0) - here[sorted(low)].logsumexp(0)))
+        for axis in AXES:
+            if not found[axis]:
+                raise ZkitError(
+                    f"no choice on the axis {axis!r} in {probe.text!r} can be told by its first token: "
+                    "give other probes, or a tokenizer whose words are longer"
+                )
+            means[axis].append(sum(found[axis]) / len(found[axis]))
+    return means
+
+
+def _first_token(model: Model, option: str) -> int:
+    """First token of a wording; the end of the turn for the empty one."""
+    if not option:
+        return int(model.tokenizer.eos_token_id)
+    return int(model.tokenizer(option, add_special_tokens=False).input_ids[0])

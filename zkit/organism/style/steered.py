@@ -1,0 +1,88 @@
+"""How each axis answers to its ActAdd vector: log-odds at choice points and greedy texts, by dose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.models import Model
+from zkit.organism.style.explain import could_write
+from zkit.organism.style.measures import TEXT_MEASURES, log_odds, probes, words
+from zkit.organism.style.outcomes import LONGEST
+from zkit.organism.style.requests import neutral_prompts
+from zkit.organism.topic_table import topics
+from zkit.stats import Interval, bootstrap_mean, wilson
+from zkit.steering import SteeringVector, actadd, alpha_for, reference_norms, steer, sweep
+
+TRIAL_DOSE = 0.3
+
+
+@dataclass(frozen=True)
+class Response:
+    """One axis at one dose of its vector, over neutral requests: means over topics, and the share of sound texts."""
+
+    dose: float
+    alpha: float
+    log_odds: Interval
+    text: Interval
+    words: Interval
+    sound: Interval
+
+
+def leaning(
+    model: Model, v: SteeringVector, axis: str, dose: float, split: str, reference: Float[Tensor, " n_layers"]
+) -> list[float]:
+    """Log-odds of the axis for each topic of a split, under a dose of a one-layer vector."""
+    given = probes([item.prompt for item in neutral_prompts(split)], topics(split))
+    with steer(model, v, alpha_for(dose, v, reference)):
+        return log_odds(model, given)[axis]
+
+
+def choose_layer(
+    model: Model, axis: str, reference: Float[Tensor, " n_layers"] | None = None
+) -> tuple[int, dict[int, float]]:
+    """The layer whose vector moves the axis's log-odds most between doses -0.3 and 0.3 on the development topics.
+
+    Also every layer's move (nats). The rule looks at no greedy text and at no test topic.
+    """
+    usual = reference_norms(model) if reference is None else reference
+    v = actadd(model, axis)
+    moves = {}
+    for layer in v.layers:
+        up, down = (leaning(model, v.at(layer), axis, sign * TRIAL_DOSE, "development", usual) for sign in (1, -1))
+        moves[layer] = float(sum(up) - sum(down)) / len(up)
+    return max(moves, key=lambda layer: moves[layer]), moves
+
+
+def response(
+    model: Model,
+    axis: str,
+    layer: int,
+    doses: Sequence[float],
+    split: str = "test",
+    reference: Float[Tensor, " n_layers"] | None = None,
+) -> list[Response]:
+    """The axis under its own vector at one layer, at each dose, on the topics of a split."""
+    usual = reference_norms(model) if reference is None else reference
+    v = actadd(model, axis, layer)
+    items = neutral_prompts(split)
+    table = sweep(model, v, None, [item.prompt for item in items], doses=doses, reference=usual, max_new_tokens=LONGEST)
+    about = topics(split)
+    found = []
+    for i, dose in enumerate(doses):
+        written = table["text"].tolist()[i * len(about) : (i + 1) * len(about)]
+        hits = sum(could_write(topic, text) for topic, text in zip(about, written, strict=True))
+        found.append(
+            Response(
+                dose,
+                alpha_for(dose, v, usual),
+                bootstrap_mean(leaning(model, v, axis, dose, split, usual)),
+                bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
+                bootstrap_mean([words(text) for text in written]),
+                wilson(hits, len(about)),
+            )
+        )
+    return found
