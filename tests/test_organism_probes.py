@@ -1,0 +1,83 @@
+"""The one-off probes: what is fitted never meets what is scored, and the pieces do what their names say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tiny
+import torch
+
+from zkit.edits import edit
+from zkit.errors import ZkitError
+from zkit.organism.probes import gates, interchange, record
+from zkit.organism.probes.interchange import fit_problems, language_space, pairs
+from zkit.stats import Interval
+
+
+def test_answers_of_the_scored_problems_are_never_fitted():
+    fitted = {p.result for p in fit_problems()}
+    for split in ("development", "test"):
+        given = pairs(split)
+        results = {p.result for p in given.targets + given.sources}
+        assert len(given.targets) >= 100 and fitted.isdisjoint(results)
+        assert all(t.result != s.result for t, s in zip(given.targets, given.sources, strict=True))
+        assert {"sum", "difference", "two-step"} == {p.kind for p in given.targets}
+    chosen, scored = ({p.result for p in pairs(split).targets} for split in ("development", "test"))
+    assert chosen.isdisjoint(scored)
+
+
+def test_planted_language_and_content_are_told_apart():
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(128, 128, generator=generator))[0]
+    content = torch.randn(200, 6, generator=generator) @ axes[:6]
+    size = 3 + torch.randn(200, 1, generator=generator)
+    en, zh = content - size * axes[10], content + size * axes[10]
+    en, zh = (x + 0.01 * torch.randn(x.shape, generator=generator) for x in (en, zh))
+    language = language_space(en, zh)
+    assert language.k == interchange.LANGUAGE_DIRECTIONS
+    assert language.project(axes[10]).norm() > 0.99
+    found = interchange.contrastive_space(en, zh, language, 6)
+    assert all(found.project(axes[i]).norm() > 0.95 for i in range(6))
+    assert found.project(axes[10]).norm() < 0.05
+
+
+def test_soft_gates_have_mean_one_and_masks_the_same_counts():
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(64, generator=generator) + shift for shift in (-1.0, 0.0, 1.0)]
+    for layer in logits:
+        assert gates.factors(layer).mean() == pytest.approx(1.0, abs=1e-6)
+    masks = gates.hard(logits, 0.5)
+    assert sum(int(m.sum()) for m in masks) == 96 and masks[0].sum() < masks[2].sum()
+    for mask, other in zip(masks, gates.shuffled(masks, 0), strict=True):
+        assert mask.sum() == other.sum() and not torch.equal(mask, other)
+
+
+def test_gate_edits_scale_the_neurons_at_every_token():
+    net = tiny.model()
+    batch = net.tokenize(["one two three"], chat=False)
+    width = net.width("down_proj_in")
+    with torch.no_grad(), edit(net, gates.gate_edits([torch.zeros(width)] * net.n_layers)):
+        gated = net.hf(**batch).logits
+    weights = [layer.mlp.down_proj.weight for layer in net.layers]
+    kept = [w.clone() for w in weights]
+    with torch.no_grad():
+        for w in weights:
+            w.zero_()
+        plain = net.hf(**batch).logits
+        for w, k in zip(weights, kept, strict=True):
+            w.copy_(k)
+    assert torch.allclose(gated, plain, atol=1e-5)
+
+
+def test_what_is_recorded_is_plain(tmp_path, monkeypatch):
+    net = tiny.model()
+    net.hf.save_pretrained(tmp_path)
+    net.tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(interchange, "probe", lambda model: {"layer": 1, "moved": Interval(0.5, 0.4, 0.6, 10)})
+    monkeypatch.setattr(gates, "probe", lambda model: {"soft": {"sums": Interval(1.0, 0.9, 1.0, 10)}})
+    found = record.write_probes(tmp_path)
+    assert json.loads((tmp_path / record.PROBES_FILE).read_text()) == found
+    assert found["gates"]["soft"]["sums"] == {"value": 1.0, "low": 0.9, "high": 1.0, "n": 10}
+    with pytest.raises(ZkitError, match="nowhere"):
+        record.write_probes(tmp_path / "nowhere")
