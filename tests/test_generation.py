@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 
 import zkit
 from zkit import edits, generation
-from zkit.generation import Completion, complete, log_probs
+from zkit.generation import Completion, complete, log_probs, next_log_probs
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 
@@ -175,6 +175,17 @@ def test_log_probs_by_hand(items, batch_size):
         want = [all_logits[len(ids) - 1 + i].log_softmax(0)[token] for i, token in enumerate(tokens)]
         assert torch.allclose(scores.double(), torch.stack(want), atol=TOLERANCE, rtol=0)
         assert bool((scores <= 0).all())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_next_log_probs_by_hand(batch_size):
+    model, tails = tiny.shared(), ["b", "abc", "de"]
+    found = next_log_probs(model, PROMPTS, tails, batch_size=batch_size)
+    for ids, tail, rows in zip(reference.rows(model, PROMPTS), tails, found, strict=True):
+        tokens = model.tokenizer(tail)["input_ids"]
+        want = reference.logits(model, ids + tokens, len(ids))[len(ids) - 1 :].double().log_softmax(-1)
+        assert rows.shape == want.shape == (len(tokens) + 1, want.shape[-1])
+        assert torch.allclose(rows.double(), want, atol=TOLERANCE, rtol=0)
 
 
 def test_log_probs_of_plain_text_and_in_half_precision():

@@ -165,7 +165,9 @@ def _each(function, *choices, **named):
 
 HELD_OUT = {
     "held_out_facts": lambda: [
-        item for split in facts.KEPT_FRAMES for item in _each(facts.held_out_facts, LANGUAGES, split=split, wordings=6)
+        item
+        for split in facts.KEPT_FRAMES
+        for item in _each(facts.held_out_facts, LANGUAGES, split=split, wordings=len(facts.KEPT_FRAMES[split]["en"]))
     ],
     "held_out_reversed": lambda: _each(facts.held_out_reversed, LANGUAGES),
     "held_out_verification": lambda: _each(facts.held_out_verification, LANGUAGES),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference import few
 
 import zkit
-from zkit.stats import Interval, bootstrap_mean, mcnemar, permutation_p, wilson
+from zkit.stats import Interval, auc, bootstrap_mean, bootstrap_ratio, mcnemar, permutation_p, wilson
 
 
 @few
@@ -75,3 +75,30 @@ def test_permutation_p_counts_itself_and_is_calibrated():
     for observed, null in ((1.0, []), (math.nan, [1.0]), (1.0, [math.inf])):
         with pytest.raises(zkit.ZkitError, match="finite"):
             permutation_p(observed, null)
+
+
+def test_auc_counts_pairs_and_ties():
+    assert auc([3, 4], [1, 2]).value == 1.0
+    assert auc([1, 2], [3, 4]).value == 0.0
+    tied = auc([1, 1, 2], [1, 0])
+    assert tied.value == pytest.approx((0.5 + 1 + 0.5 + 1 + 1 + 1) / 6) and tied.n == 5
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        found = auc(rng.normal(1, 1, 40), rng.normal(0, 1, 40), draws=300, seed=seed)
+        covered += found.low <= 0.7602 <= found.high  # P(N(1, 2) > 0)
+    assert 88 <= covered <= 100
+    for bad in (([], [1.0]), ([1.0], []), ([float("nan")], [1.0])):
+        with pytest.raises(zkit.ZkitError, match="AUC"):
+            auc(*bad)
+
+
+def test_ratio_of_sums_is_not_a_mean_of_ratios():
+    found = bootstrap_ratio([1, 9], [1, 10])
+    assert found.value == pytest.approx(10 / 11) and found.n == 2
+    assert found.low <= found.value <= found.high
+    scaled = bootstrap_ratio(np.arange(1, 30) * 0.5, np.arange(1, 30))
+    assert scaled.value == scaled.low == scaled.high == pytest.approx(0.5)
+    for bad in (([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0]), ([-1.0], [1.0]), ([float("inf")], [1.0])):
+        with pytest.raises(zkit.ZkitError, match="ratio"):
+            bootstrap_ratio(*bad)

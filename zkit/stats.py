@@ -50,6 +50,27 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 20
     return Interval(mean, float(ci.low), float(ci.high), x.size)
 
 
+def bootstrap_ratio(
+    above: Sequence[float], below: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """The ratio of two sums over the same items, with a percentile bootstrap interval over the items.
+
+    Items with little below the line weigh little, unlike in a mean of ratios. Raises ZkitError for different lengths,
+    no items, values that are negative or not finite, and nothing below the line.
+    """
+    x, y = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ZkitError(f"a ratio needs finite values of the same items; got {x.size} above and {y.size} below")
+    if x.size == 0 or min(x.min(), y.min()) < 0 or y.sum() <= 0:
+        raise ZkitError("a ratio needs items, none of them negative, and something below the line")
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(x.size, size=(draws, x.size))
+    sums = y[picks].sum(1)
+    ratios = (x[picks].sum(1) / np.where(sums > 0, sums, np.nan))[sums > 0]
+    low, high = np.quantile(ratios, ((1 - level) / 2, (1 + level) / 2))
+    return Interval(float(x.sum() / y.sum()), float(low), float(high), x.size)
+
+
 def auc(positive: Sequence[float], negative: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
     """Probability that a value of `positive` is larger than one of `negative`, ties counting half; n is the pairs' sum.
 

@@ -159,13 +159,13 @@ class Run:
         if not path.exists():
             raise ZkitError(f"nothing to resume: {path} does not exist; leave --resume out to start afresh")
         state = torch.load(path, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh in another folder")
         if state["corpus"] != self.corpus:
             raise ZkitError(
                 f"the corpus was edited after {path} was written (hash {state['corpus'][:12]} then, "
                 f"{self.corpus[:12]} now); train afresh in another folder"
             )
-        if state["recipe"] != asdict(self.recipe):
-            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh in another folder")
         return state
 
     def advance(self, save_every: int = 100, until: int | None = None) -> None:

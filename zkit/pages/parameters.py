@@ -40,6 +40,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
         "steering strengths, as fractions of the median norm of a hidden state",
     ),
     "n_problems": (Count, "number of test problems of each kind"),
+    "n_topics": (Count, "number of topics that texts are written about"),
     "n_prompts": (Count, "number of prompts"),
     "max_new_tokens": (Count, "longest answer, in tokens"),
     "out": (str, 'absolute path of the folder for results; "" takes the default'),

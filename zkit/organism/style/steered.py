@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zkit.models import Model
 from zkit.organism.style.explain import could_write
-from zkit.organism.style.measures import TEXT_MEASURES, log_odds, probes, words
+from zkit.organism.style.measures import TEXT_MEASURES, Probe, log_odds, probes, words
 from zkit.organism.style.outcomes import LONGEST
 from zkit.organism.style.requests import neutral_prompts
 from zkit.organism.topic_table import topics
@@ -18,6 +18,11 @@ from zkit.stats import Interval, bootstrap_mean, wilson
 from zkit.steering import SteeringVector, actadd, alpha_for, reference_norms, steer, sweep
 
 TRIAL_DOSE = 0.3
+
+
+def neutral_probes(split: str) -> list[Probe]:
+    """A text with its choice points for each topic of a split, asked for without a wish."""
+    return probes([item.prompt for item in neutral_prompts(split)], topics(split))
 
 
 @dataclass(frozen=True)
@@ -33,27 +38,33 @@ class Response:
 
 
 def leaning(
-    model: Model, v: SteeringVector, axis: str, dose: float, split: str, reference: Float[Tensor, " n_layers"]
+    model: Model,
+    v: SteeringVector,
+    axis: str,
+    dose: float,
+    given: Sequence[Probe],
+    reference: Float[Tensor, " n_layers"],
 ) -> list[float]:
-    """Log-odds of the axis for each topic of a split, under a dose of a one-layer vector."""
-    given = probes([item.prompt for item in neutral_prompts(split)], topics(split))
+    """Log-odds of the axis at each probe, under a dose of a one-layer vector."""
     with steer(model, v, alpha_for(dose, v, reference)):
         return log_odds(model, given)[axis]
 
 
 def choose_layer(
-    model: Model, axis: str, reference: Float[Tensor, " n_layers"] | None = None
+    model: Model, axis: str, reference: Float[Tensor, " n_layers"] | None = None, n_topics: int | None = None
 ) -> tuple[int, dict[int, float]]:
     """The layer whose vector moves the axis's log-odds most between doses -0.3 and 0.3 on the development topics.
 
-    Also every layer's move (nats). The rule looks at no greedy text and at no test topic.
+    Also every layer's move (nats). The rule looks at no greedy text and at no test topic; `n_topics` takes the first
+    few of the topics.
     """
     usual = reference_norms(model) if reference is None else reference
+    given = neutral_probes("development")[:n_topics]
     v = actadd(model, axis)
     moves = {}
     for layer in v.layers:
-        up, down = (leaning(model, v.at(layer), axis, sign * TRIAL_DOSE, "development", usual) for sign in (1, -1))
-        moves[layer] = float(sum(up) - sum(down)) / len(up)
+        up, down = (leaning(model, v.at(layer), axis, sign * TRIAL_DOSE, given, usual) for sign in (1, -1))
+        moves[layer] = (sum(up) - sum(down)) / len(up)
     return max(moves, key=lambda layer: moves[layer]), moves
 
 
@@ -70,7 +81,7 @@ def response(
     v = actadd(model, axis, layer)
     items = neutral_prompts(split)
     table = sweep(model, v, None, [item.prompt for item in items], doses=doses, reference=usual, max_new_tokens=LONGEST)
-    about = topics(split)
+    about, given = topics(split), neutral_probes(split)
     found = []
     for i, dose in enumerate(doses):
         written = table["text"].tolist()[i * len(about) : (i + 1) * len(about)]
@@ -79,7 +90,7 @@ def response(
             Response(
                 dose,
                 alpha_for(dose, v, usual),
-                bootstrap_mean(leaning(model, v, axis, dose, split, usual)),
+                bootstrap_mean(leaning(model, v, axis, dose, given, usual)),
                 bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
                 bootstrap_mean([words(text) for text in written]),
                 wilson(hits, len(about)),
