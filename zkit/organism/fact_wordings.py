@@ -110,7 +110,7 @@ HELD_OUT_FRAMES = {
     ),
 }
 OWN_FRAMES = {
-    ("en", "capital"): ("Which city is the capital of {c}?", "Where is the government of {c}?"),
+    ("en", "capital"): ("Which city is the capital of {c}?", "Which city do people call the capital of {c}?"),
     ("en", "language"): ("Which language do people speak in {c}?", "What do people speak in {c}?"),
     ("en", "currency"): ("Which money do people use in {c}?", "How do people pay in {c}?"),
     ("zh", "capital"): ("{c}的首都是哪里？", "哪个城市是{c}的首都？"),

@@ -38,8 +38,8 @@ SUM_FIRST: Rows = (
 FACTOR_FIRST: Rows = (
     ("What is {c} * ({a} + {b})?", "{c} * ({a} + {b}) 等于几？"),
     ("{c} * ({a} + {b}) =", "{c} * ({a} + {b}) ="),
-    ("What is {c} times the sum of {a} and {b}?", "{c} 乘以 {a} 与 {b} 的和是多少？"),
-    ("Calculate {c} times the sum of {a} and {b}.", "计算 {c} 乘以 {a} 与 {b} 的和。"),
+    ("What is {c} times the sum of {a} and {b}?", "用 {c} 去乘 {a} 与 {b} 的和，得多少？"),
+    ("Calculate {c} times the sum of {a} and {b}.", "计算：用 {c} 去乘 {a} 与 {b} 的和。"),
 )
 SUM_FIRST_PROBLEMS: Rows = (
     (
