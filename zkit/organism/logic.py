@@ -221,10 +221,10 @@ def sample_logic(rng: random.Random) -> Item:
 
 
 def held_out_logic(lang: str, kind: str) -> list[Item]:
-    """200 different items of a kind about what is never trained, with trained wordings and all sides equally likely, drawn reproducibly.
+    """200 different items of a kind about what is never trained, drawn reproducibly.
 
-    `kind` is "compare", "order" (three people each) or "odd one out"; raises ZkitError for any other, and for a
-    language the model does not speak.
+    The wordings are trained ones, and all sides are asked from equally often. `kind` is "compare", "order" (three
+    people each) or "odd one out"; raises ZkitError for any other, and for a language the model does not speak.
     """
     check_language(lang)
     if kind not in KINDS:
