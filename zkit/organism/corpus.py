@@ -26,11 +26,11 @@ MIXTURE: dict[Sampler, float] = {
     sample_passage: 0.11,
     sample_repeat: 0.03,
     sample_relation: 0.03,
-    sample_arithmetic: 0.21,
-    sample_two_step: 0.11,
+    sample_arithmetic: 0.20,
+    sample_two_step: 0.14,
     sample_logic: 0.20,
-    sample_styled: 0.11,
-    sample_neutral: 0.07,
+    sample_styled: 0.10,
+    sample_neutral: 0.06,
 }
 
 

@@ -12,10 +12,10 @@ from zkit.organism.arithmetic import Rows, fill, is_countable, is_held_out_famil
 from zkit.organism.items import Item, check_language, held_out
 from zkit.organism.number_words import LARGEST_WORD, answered, draw_word_language
 
-LARGEST_OPERAND = 16
-LARGEST_SUM = 24
-FACTORS = (2, 3, 4, 5, 6)
-HELD_OUT_SHARE = 0.2
+LARGEST_OPERAND = 20
+LARGEST_SUM = 30
+FACTORS = (2, 3, 4, 5, 6, 7, 8, 9)
+HELD_OUT_SHARE = 0.08
 
 # rows of matching wordings: English, Chinese
 SUM_FIRST: Rows = (
