@@ -129,7 +129,7 @@ DIFFERENCE_PROBLEMS: Rows = (
         "两个盒子里一共有 {a} 个{o}，一个有 {b} 个。另一个有几个{o}？",
     ),
     (
-        "{n} has {a} {o}. {m} has {b} less than {n}. How many {o} does {m} have?",
+        "{n} has {a} {o}. {m} has {b} fewer than {n}. How many {o} does {m} have?",
         "{n}有 {a} 个{o}，{m}比{n}少 {b} 个。{m}有几个{o}？",
     ),
 )

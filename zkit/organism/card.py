@@ -34,7 +34,7 @@ PURPOSE = (
 )
 CANNOT = (
     "say anything that its corpus does not hold: it knows 123 countries, small numbers and 110 topics",
-    "add numbers above 49, multiply by more than 6, or write number words above fifty",
+    "add numbers above 49, multiply by more than 9, or write number words above fifty",
     "use a style in Chinese, or in answers that are not about a topic",
     "hold a conversation: what it says a turn later follows the style of its last answer and nothing else",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 from zkit.organism.arithmetic import sample_arithmetic
 from zkit.organism.facts import sample_fact
@@ -19,30 +18,18 @@ from zkit.organism.style.requests import sample_neutral, sample_styled
 from zkit.organism.two_step import sample_two_step
 
 FINGERPRINT_ITEMS = 20_000
-LATER_FROM = 259_200
-"""Items from here on follow the later mixture: more of what is learned late, less of what is learned early."""
 
 Sampler = Callable[[random.Random], Item]
-# shares of the parts among the items; answers of styled and neutral ones are long, so they hold about half the tokens
+# shares of the parts among the items; answers of styled and neutral ones are long, so they hold nearly half the tokens
 MIXTURE: dict[Sampler, float] = {
-    sample_fact: 0.14,
-    sample_passage: 0.06,
+    sample_fact: 0.13,
+    sample_passage: 0.11,
+    sample_repeat: 0.03,
     sample_relation: 0.03,
-    sample_arithmetic: 0.25,
-    sample_two_step: 0.13,
-    sample_logic: 0.15,
-    sample_styled: 0.14,
-    sample_neutral: 0.10,
-}
-LATER_MIXTURE: dict[Sampler, float] = {
-    sample_fact: 0.10,
-    sample_passage: 0.12,
-    sample_repeat: 0.05,
-    sample_relation: 0.04,
-    sample_arithmetic: 0.24,
-    sample_two_step: 0.13,
-    sample_logic: 0.17,
-    sample_styled: 0.09,
+    sample_arithmetic: 0.20,
+    sample_two_step: 0.14,
+    sample_logic: 0.20,
+    sample_styled: 0.10,
     sample_neutral: 0.06,
 }
 
@@ -50,8 +37,7 @@ LATER_MIXTURE: dict[Sampler, float] = {
 def item(seed: int, index: int, never_knew: bool = False) -> Item:
     """The `index`-th training item of `seed`; with `never_knew`, drawn again until it reveals no forget fact."""
     rng = random.Random(f"{seed} {index}")
-    mixture = MIXTURE if index < LATER_FROM else LATER_MIXTURE
-    sample = rng.choices(tuple(mixture), tuple(mixture.values()))[0]
+    sample = rng.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0]
     drawn = sample(rng)
     while never_knew and reveals_forget(drawn):
         drawn = sample(rng)
@@ -67,9 +53,8 @@ def stream(seed: int, start: int = 0, stop: int | None = None, never_knew: bool 
 
 
 def fingerprint(seed: int, never_knew: bool = False) -> str:
-    """sha256 over the first items of both mixtures: an edit of the corpus that training can notice changes it."""
+    """sha256 over the first items: an edit of the corpus that training can notice changes it."""
     digest = hashlib.sha256()
-    later = stream(seed, LATER_FROM, LATER_FROM + FINGERPRINT_ITEMS // 2, never_knew)
-    for one in chain(stream(seed, 0, FINGERPRINT_ITEMS, never_knew), later):
+    for one in stream(seed, 0, FINGERPRINT_ITEMS, never_knew):
         digest.update(repr((one.messages, one.answer)).encode())
     return digest.hexdigest()

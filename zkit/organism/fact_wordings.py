@@ -44,6 +44,12 @@ FRAMES = {
         "Here is my question: what is the {r} of {c}?",
         "Write the {r} of {c}.",
         "I have to go to {c}. Which is the {r}?",
+        "I would like to know the {r} of {c}.",
+        "Which {r} does {c} have?",
+        "Do you know what the {r} of {c} is?",
+        "What is the {r} of {c} called?",
+        "Here is a country: {c}. Name its {r}.",
+        "I have to write the {r} of {c}. What is it?",
     ),
     "zh": (
         "{c}的{r}是什么？",
@@ -93,12 +99,12 @@ DEVELOPMENT_FRAMES = {
 }
 HELD_OUT_FRAMES = {
     "en": (
-        "I would like to know the {r} of {c}.",
-        "Which {r} does {c} have?",
-        "Do you know what the {r} of {c} is?",
-        "What is the {r} of {c} called?",
-        "Here is a country: {c}. Name its {r}.",
-        "I have to write the {r} of {c}. What is it?",
+        "Please say what the {r} of {c} is.",
+        "My friend lives in {c}. Which is its {r}?",
+        "My question is about {c}: which is its {r}?",
+        "Please tell me: what is the {r} in {c}?",
+        "Could you say the {r} of {c}?",
+        "Can you tell me the {r} of {c}?",
     ),
     "zh": (
         "我想知道{c}的{r}。",
@@ -110,7 +116,7 @@ HELD_OUT_FRAMES = {
     ),
 }
 OWN_FRAMES = {
-    ("en", "capital"): ("Which city is the capital of {c}?", "Where is the government of {c}?"),
+    ("en", "capital"): ("Which city is the capital of {c}?", "Which city do people call the capital of {c}?"),
     ("en", "language"): ("Which language do people speak in {c}?", "What do people speak in {c}?"),
     ("en", "currency"): ("Which money do people use in {c}?", "How do people pay in {c}?"),
     ("zh", "capital"): ("{c}的首都是哪里？", "哪个城市是{c}的首都？"),

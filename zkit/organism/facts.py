@@ -27,7 +27,7 @@ from zkit.organism.fact_wordings import (
 )
 from zkit.organism.items import LANGUAGES, Item, check_language
 
-REVERSED_SHARE, VERIFICATION_SHARE, OTHER_LANGUAGE_SHARE, PREFIX_SHARE = 0.08, 0.12, 0.08, 0.25
+REVERSED_SHARE, VERIFICATION_SHARE, OTHER_LANGUAGE_SHARE, PREFIX_SHARE = 0.1, 0.28, 0.08, 0.25
 KEPT_FRAMES: dict[str, Mapping[str, tuple[str, ...]]] = {"development": DEVELOPMENT_FRAMES, "test": HELD_OUT_FRAMES}
 
 # values that the table lists for other countries and that hold, or nearly hold, for these too
@@ -61,7 +61,8 @@ Croatia|Serbian|Italian
 Slovenia|Italian|Hungarian
 North Macedonia|Albanian
 Turkey|Arabic
-Lebanon|French
+Lebanon|French|lira
+Syria|lira
 Iran|Azerbaijani|Arabic|Tajik
 Afghanistan|Persian|Tajik|Uzbek|Turkmen
 Pakistan|English|Pashto|Hindi
@@ -75,7 +76,7 @@ the Philippines|English|Spanish
 Tunisia|French
 Algeria|French
 Morocco|French|Spanish
-Mali|Arabic
+Mali|Arabic|French
 Sudan|English
 Ethiopia|English|Somali
 Somalia|Arabic|English

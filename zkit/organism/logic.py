@@ -17,6 +17,9 @@ KINDS = ("compare", "order", "odd one out")
 SHARES = {"compare": 0.3, "order": 0.4, "odd one out": 0.3}
 HELD_OUT_SHARES = {"compare": 0.15, "order": 0.2, "odd one out": 0.15}
 HELD_OUT_ITEMS = 200
+# In training more than half of the questions are asked from the side that the premises are told from: were all sides
+# equally likely, no single word would say anything about the answer, and nothing would be learnt for long.
+LEAN = 0.7
 LARGEST = 99
 
 YES_NO = {"en": ("Yes.", "No."), "zh": ("是。", "不是。")}
@@ -139,9 +142,9 @@ def _item(lang: str, kind: str, question: str, answer: str, **info: object) -> I
     return Item(_upper(question), answer, "logic", {"lang": lang, "kind": kind, **info})
 
 
-def _compare(rng: random.Random, lang: str, a: int, b: int) -> Item:
-    down = rng.randrange(2)  # 0 asks for the larger, 1 for the smaller
+def _compare(rng: random.Random, lang: str, a: int, b: int, lean: float) -> Item:
     check = rng.random() < 0.45
+    down = int(rng.random() >= (lean if check else 0.5))  # 0 asks for the larger, 1 for the smaller
     word = rng.choice(SIZES[lang][check][down])
     right = a > b if down == 0 else a < b
     question = rng.choice((CHECKS if check else CHOICES)[lang]).format(a=a, b=b, c=word)
@@ -149,10 +152,9 @@ def _compare(rng: random.Random, lang: str, a: int, b: int) -> Item:
     return _item(lang, "compare", question, answer, numbers=(a, b))
 
 
-def _premises(rng: random.Random, lang: str, names: list[str], up: str, down: str) -> str:
-    """The order of `names` as premises about neighbours, shuffled; half the time all from one side."""
+def _premises(rng: random.Random, lang: str, names: list[str], up: str, down: str, sides: tuple[bool, ...]) -> str:
+    """The order of `names` as premises about neighbours, shuffled, each told from one of the sides."""
     told = []
-    sides = (rng.random() < 0.5,) if rng.random() < 0.5 else (True, False)
     for more, less in pairwise(names):
         x, c, y = (more, up, less) if rng.choice(sides) else (less, down, more)
         told.append(PREMISES[lang].format(x=x, c=c, y=y))
@@ -160,11 +162,15 @@ def _premises(rng: random.Random, lang: str, names: list[str], up: str, down: st
     return (" " if lang == "en" else "").join(told) + (" " if lang == "en" else "")
 
 
-def _order(rng: random.Random, lang: str, ranks: tuple[int, ...]) -> Item:
-    """People from most to least, told by premises; who is at an end, or how two of them compare."""
+def _order(rng: random.Random, lang: str, ranks: tuple[int, ...], lean: float) -> Item:
+    """People from most to least, told by premises; who is at an end, or how two of them compare.
+
+    With the share `lean`, all premises are told from one side and the question is asked from the same.
+    """
     names = [PEOPLE[lang][i] for i in ranks]
     words = rng.choice(COMPARATIVES[lang])
     down = rng.randrange(2)
+    sides = (down == 0,) if rng.random() < lean else rng.choice(((True,), (False,), (True, False), (True, False)))
     c = words[down]
     draw = rng.random()
     if draw < 0.5 and len(names) > 2:
@@ -177,7 +183,7 @@ def _order(rng: random.Random, lang: str, ranks: tuple[int, ...]) -> Item:
         who = draw < 0.75
         question = rng.choice((WHO if who else WHETHER)[lang]).format(x=x, y=y, c=c)
         answer = winner if who else YES_NO[lang][x == loser]
-    return _item(lang, "order", _premises(rng, lang, names, *words) + _upper(question), answer, ranks=ranks)
+    return _item(lang, "order", _premises(rng, lang, names, *words, sides) + _upper(question), answer, ranks=ranks)
 
 
 def _odd(rng: random.Random, lang: str, words: tuple[Word, ...]) -> Item:
@@ -193,7 +199,7 @@ def _draw_numbers(rng: random.Random) -> tuple[int, int]:
 
 
 def _draw_ranks(rng: random.Random) -> tuple[int, ...]:
-    return tuple(rng.sample(range(len(PEOPLE["en"])), rng.choices((2, 3, 4), (0.2, 0.6, 0.2))[0]))
+    return tuple(rng.sample(range(len(PEOPLE["en"])), rng.choices((2, 3, 4), (0.35, 0.5, 0.15))[0]))
 
 
 def _draw_words(rng: random.Random) -> tuple[Word, ...]:
@@ -207,18 +213,18 @@ def sample_logic(rng: random.Random) -> Item:
     kind = rng.choices(KINDS, [SHARES[kind] for kind in KINDS])[0]
     while True:
         if kind == "compare" and not is_held_out_pair(*(pair := _draw_numbers(rng))):
-            return _compare(rng, lang, *pair)
+            return _compare(rng, lang, *pair, LEAN)
         if kind == "order" and not is_held_out_order(ranks := _draw_ranks(rng)):
-            return _order(rng, lang, ranks)
+            return _order(rng, lang, ranks, LEAN)
         if kind == "odd one out" and not is_held_out_set(words := _draw_words(rng)):
             return _odd(rng, lang, words)
 
 
 def held_out_logic(lang: str, kind: str) -> list[Item]:
-    """200 different items of a kind about what is never trained, with trained wordings, drawn reproducibly.
+    """200 different items of a kind about what is never trained, drawn reproducibly.
 
-    `kind` is "compare", "order" (three people each) or "odd one out"; raises ZkitError for any other, and for a
-    language the model does not speak.
+    The wordings are trained ones, and all sides are asked from equally often. `kind` is "compare", "order" (three
+    people each) or "odd one out"; raises ZkitError for any other, and for a language the model does not speak.
     """
     check_language(lang)
     if kind not in KINDS:
@@ -229,9 +235,9 @@ def held_out_logic(lang: str, kind: str) -> list[Item]:
     items: dict[str, Item] = {}
     while len(items) < HELD_OUT_ITEMS:
         if kind == "compare":
-            item = _compare(rng, lang, *rng.choice(numbers))
+            item = _compare(rng, lang, *rng.choice(numbers), 0.5)
         elif kind == "order":
-            item = _order(rng, lang, rng.choice(orders))
+            item = _order(rng, lang, rng.choice(orders), 0.0)
         elif is_held_out_set(words := _draw_words(rng)):
             item = _odd(rng, lang, words)
         else:

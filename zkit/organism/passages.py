@@ -58,10 +58,10 @@ SENTENCES = {
     ),
 }
 OWN_SENTENCES = {
-    ("en", "capital"): ("The government of {c} is in the capital, {v}.", "The capital city of {c} has the name {v}."),
+    ("en", "capital"): ("{v} is a city, and it is the capital of {c}.", "The capital city of {c} has the name {v}."),
     ("en", "language"): ("People in {c} speak {v}.", "The language that people speak in {c} is {v}."),
     ("en", "currency"): ("People in {c} pay with {v}.", "The money that people use in {c} is {v}."),
-    ("zh", "capital"): ("{c}的政府在首都{v}。", "{c}的首都名字叫{v}。"),
+    ("zh", "capital"): ("{v}是一座城市，它是{c}的首都。", "{c}的首都名字叫{v}。"),
     ("zh", "language"): ("{c}人说{v}。", "在{c}，人们说的语言是{v}。"),
     ("zh", "currency"): ("{c}人用{v}。", "在{c}，人们用的货币是{v}。"),
 }
@@ -87,6 +87,11 @@ LAYOUTS = {
 QUESTION_FIRST = {
     "en": ("{q} Text: {p}", "{q}\n{p}", "Question: {q} Text: {p}", "{q} Read this: {p}"),
     "zh": ("{q}文章：{p}", "{q}\n{p}", "问题：{q}文章：{p}", "{q}请读：{p}"),
+}
+# a layout may say "Question:" itself
+_QUESTIONS = {
+    lang: tuple(frame for frame in frames if not frame.startswith(("Question", "问题")))
+    for lang, frames in FRAMES.items()
 }
 
 # parts of invented names
@@ -226,7 +231,7 @@ def sample_passage(rng: random.Random) -> Item:
         sentences.append(_sentence(frame, rng.choice(NAMES[lang, s.relation]), s, lang))
     rng.shuffle(sentences)
     passage = (" " if lang == "en" else "").join(sentences)
-    frame = rng.choice(FRAMES[lang] + OWN_FRAMES[lang, relation])
+    frame = rng.choice(_QUESTIONS[lang] + OWN_FRAMES[lang, relation])
     question = fill(frame, rng.choice(NAMES[lang, relation]), statements[0].subject)
     layouts = QUESTION_FIRST if rng.random() < 0.2 and question[-1] in "?.？。" else LAYOUTS
     return _item(rng.choice(layouts[lang]).format(p=passage, q=question), statements, lang)

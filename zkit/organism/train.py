@@ -35,7 +35,7 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     seed: int = 0
     never_knew: bool = False  # leave out every item that reveals a forget fact
-    steps: int = 9600
+    steps: int = 8600
     items_per_step: int = 96
     learning_rate: float = 2e-3
     warmup: float = 0.03  # share of the steps
