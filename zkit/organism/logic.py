@@ -7,7 +7,7 @@ sets of words.
 from __future__ import annotations
 
 import random
-from itertools import combinations, pairwise, permutations, product
+from itertools import combinations, pairwise, permutations
 
 from zkit.errors import ZkitError
 from zkit.organism.items import Item, check_language, held_out
@@ -231,7 +231,7 @@ def held_out_logic(lang: str, kind: str) -> list[Item]:
         raise ZkitError(f"unknown kind of logic {kind!r}: one of {', '.join(KINDS)}")
     rng = random.Random(f"held-out logic {lang} {kind}")
     orders = [three for three in permutations(range(len(PEOPLE["en"])), 3) if is_held_out_order(three)]
-    numbers = [pair for pair in product(range(LARGEST + 1), repeat=2) if pair[0] != pair[1] and is_held_out_pair(*pair)]
+    numbers = [(a, b) for a, b in permutations(range(LARGEST + 1), 2) if is_held_out_pair(a, b)]
     items: dict[str, Item] = {}
     while len(items) < HELD_OUT_ITEMS:
         if kind == "compare":
