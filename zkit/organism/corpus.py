@@ -12,8 +12,10 @@ from zkit.organism.forget import reveals_forget
 from zkit.organism.items import Item
 from zkit.organism.logic import sample_logic
 from zkit.organism.passages import sample_passage
+from zkit.organism.plain import sometimes_plain
 from zkit.organism.relations import sample_relation
 from zkit.organism.repeat import sample_repeat
+from zkit.organism.statements import sample_statement
 from zkit.organism.style.requests import sample_neutral, sample_styled
 from zkit.organism.two_step import sample_two_step
 
@@ -23,12 +25,13 @@ Sampler = Callable[[random.Random], Item]
 # shares of the parts among the items; answers of styled and neutral ones are long, so they hold nearly half the tokens
 MIXTURE: dict[Sampler, float] = {
     sample_fact: 0.13,
+    sample_statement: 0.04,
     sample_passage: 0.11,
     sample_repeat: 0.03,
     sample_relation: 0.03,
-    sample_arithmetic: 0.20,
+    sample_arithmetic: 0.18,
     sample_two_step: 0.14,
-    sample_logic: 0.20,
+    sample_logic: 0.18,
     sample_styled: 0.10,
     sample_neutral: 0.06,
 }
@@ -41,7 +44,7 @@ def item(seed: int, index: int, never_knew: bool = False) -> Item:
     drawn = sample(rng)
     while never_knew and reveals_forget(drawn):
         drawn = sample(rng)
-    return drawn
+    return sometimes_plain(rng, drawn)
 
 
 def stream(seed: int, start: int = 0, stop: int | None = None, never_knew: bool = False) -> Iterator[Item]:
@@ -56,5 +59,5 @@ def fingerprint(seed: int, never_knew: bool = False) -> str:
     """sha256 over the first items: an edit of the corpus that training can notice changes it."""
     digest = hashlib.sha256()
     for one in stream(seed, 0, FINGERPRINT_ITEMS, never_knew):
-        digest.update(repr((one.messages, one.answer)).encode())
+        digest.update(repr((one.prompt, one.answer, one.chat)).encode())
     return digest.hexdigest()
