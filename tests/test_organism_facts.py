@@ -8,8 +8,11 @@ from collections import Counter
 
 import pytest
 
-from zkit.organism import fact_wordings, facts, forget, passages
+from zkit.errors import ZkitError
+from zkit.organism import fact_wordings, facts, forget, passages, statements
 from zkit.organism.countries import COUNTRIES, RELATIONS
+from zkit.organism.items import Item
+from zkit.organism.plain import in_plain
 
 LANGUAGES = ("en", "zh")
 BY_NAME = {country.name(lang): country for country in COUNTRIES for lang in LANGUAGES}
@@ -65,6 +68,9 @@ def test_held_out_wordings_and_trained_ones_do_not_contain_each_other(lang):
         (fact_wordings.REVERSED[lang], fact_wordings.HELD_OUT_REVERSED[lang]),
         (fact_wordings.VERIFICATION[lang], fact_wordings.HELD_OUT_VERIFICATION[lang]),
         (passages.SENTENCES[lang], passages.HELD_OUT_SENTENCES[lang]),
+        (statements.STATEMENTS[lang], statements.KEPT_STATEMENTS["test"][lang]),
+        (statements.STATEMENTS[lang], statements.KEPT_STATEMENTS["development"][lang]),
+        (statements.KEPT_STATEMENTS["development"][lang], statements.KEPT_STATEMENTS["test"][lang]),
     ]
     for trained, kept in pairs:
         assert len(set(trained + kept)) == len(trained) + len(kept)
@@ -205,3 +211,36 @@ def test_items_that_reveal_no_forget_fact_do_not_state_one(sample, mentions):
         stating += states
         assert forget.reveals_forget(item) or not states, item
     assert stating > 1000
+
+
+def test_statements_say_what_the_table_says_in_either_format():
+    rng = random.Random(0)
+    told = [statements.sample_statement(rng) for _ in range(4000)]
+    for item in told:
+        ((name, relation),), lang = item.info["facts"], item.info["lang"]
+        value = BY_NAME[name].value(relation, lang)
+        assert value == item.info["value"] and value.lower() in item.answer.lower()
+        assert BY_NAME[name].name(lang).lower() in item.answer.lower()
+        assert item.chat == (item.info["kind"] == "reply") == bool(item.prompt)
+    assert 0.55 < sum(not item.chat for item in told) / len(told) < 0.65
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_broken_off_statements_go_on_with_the_value(lang):
+    for split in statements.KEPT_STATEMENTS:
+        kept = statements.held_out_statements(lang, split)
+        assert len(kept) == len({item.prompt for item in kept}) == len(COUNTRIES) * len(RELATIONS)
+        for item in kept:
+            assert not item.chat and item.answer.strip(" .。") == item.info["value"]
+            assert (item.prompt + item.answer).count(str(item.info["value"])) >= 1
+            assert item.answer.startswith(" ") == (lang == "en") and not item.prompt.endswith(" ")
+
+
+def test_plain_questions_keep_the_question_and_the_answer():
+    item = facts.held_out_facts("en")[0]
+    plain = in_plain(item)
+    assert plain.prompt == f"Question: {item.prompt}\nAnswer:" and plain.answer == f" {item.answer}" and not plain.chat
+    assert in_plain(facts.held_out_facts("zh")[0]).prompt.startswith("问题：")
+    assert forget.reveals_forget(plain) == forget.reveals_forget(item)
+    with pytest.raises(ZkitError, match="2 messages has no plain form"):
+        in_plain(Item([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], "c", "fact"))

@@ -15,7 +15,8 @@ class Item:
     """A conversation and the reply to it, or with `chat` False a plain text and how it goes on.
 
     `prompt` is the user's message (str) or a list of {"role", "content"} messages, and of a plain text its beginning
-    (str, perhaps empty); `answer` the reply; `task` names the part of the corpus it comes from; `info` what a measurement may need (operands, topic, ...).
+    (str, perhaps empty); `answer` the reply; `task` names the part of the corpus it comes from; `info` what a
+    measurement may need (operands, topic, ...).
     """
 
     prompt: str | list[dict[str, str]]

@@ -22,7 +22,7 @@ STATEMENTS = {
     "zh": ("{c}的{r}是{v}。", "{v}是{c}的{r}。", "在{c}，{r}是{v}。", "{c}的{r}叫{v}。", "{c}这个国家的{r}是{v}。"),
 }
 # these end in the value, so that the text before it can be gone on from
-KEPT_STATEMENTS = {
+KEPT_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "development": {"en": ("{c} is a country, and its {r} is {v}.",), "zh": ("说到{c}的{r}，那是{v}。",)},
     "test": {
         "en": ("My friend lives in {c}, and the {r} there is {v}.", "I know the {r} of {c}: it is {v}."),
@@ -75,8 +75,8 @@ def held_out_statements(lang: str, split: str = "test") -> list[Item]:
     frames, items = KEPT_STATEMENTS[split][lang], []
     for i, country in enumerate(COUNTRIES):
         for j, relation in enumerate(RELATIONS):
-            info = _info("text", lang, country, relation)
             sentence = state(frames[(i + j) % len(frames)], NAMES[lang, relation][0], lang, country, relation)
-            before = sentence[: sentence.rindex(str(info["value"]))].rstrip(" ")
+            before = sentence[: sentence.rindex(country.value(relation, lang))].rstrip(" ")
+            info = _info("text", lang, country, relation)
             items.append(Item(before, sentence[len(before) :], "statement", info, chat=False))
     return items

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.organism.arithmetic import held_out_arithmetic
@@ -14,7 +15,9 @@ from zkit.organism.items import Item, check_language
 from zkit.organism.logic import KINDS as LOGIC_KINDS
 from zkit.organism.logic import held_out_logic
 from zkit.organism.passages import held_out_passages
+from zkit.organism.plain import in_plain
 from zkit.organism.relations import RELATION_NAMES, held_out_relations
+from zkit.organism.statements import held_out_statements
 from zkit.organism.two_step import held_out_two_step
 from zkit.stats import Interval, wilson
 
@@ -30,11 +33,23 @@ class Task:
     required: float | None
 
 
+def right(model: Model, items: Sequence[Item]) -> list[bool]:
+    """Of each item whether the whole greedy answer is the right one.
+
+    Raises ZkitError for items of which some are read through the chat template and some are not.
+    """
+    formats = {item.chat for item in items}
+    if len(formats) > 1:
+        raise ZkitError("items with and without the chat template in one batch: ask them in two")
+    prompts = [item.prompt for item in items]
+    answers = complete(model, prompts, max_new_tokens=LONGEST_ANSWER, chat=formats != {False})
+    return [a.text.strip() == item.answer.strip() for a, item in zip(answers, items, strict=True)]
+
+
 def exact(model: Model, items: Sequence[Item]) -> Interval:
-    """Share of items whose whole greedy answer is the right one (Wilson interval)."""
-    answers = complete(model, [item.prompt for item in items], max_new_tokens=LONGEST_ANSWER)
-    hits = sum(a.text.strip() == item.answer for a, item in zip(answers, items, strict=True))
-    return wilson(hits, len(items))
+    """Share of items whose whole greedy answer is the right one (Wilson interval). Raises as `right` does."""
+    hits = right(model, items)
+    return wilson(sum(hits), len(hits))
 
 
 def held_out_tasks(lang: str) -> dict[str, Task]:
@@ -46,6 +61,8 @@ def held_out_tasks(lang: str) -> dict[str, Task]:
         ("facts", "facts, in wordings never trained", facts, 0.95),
         ("forget_facts", "of these, the forget facts", [i for i in facts if reveals_forget(i)], None),
         ("kept_facts", "of these, all the others", [i for i in facts if not reveals_forget(i)], 0.95),
+        ("statements", "facts, at the end of a plain sentence never trained",
+         held_out_statements(lang), None),
         ("reversed", "facts asked backwards, in wordings never trained", held_out_reversed(lang), None),
         ("verification", "true and false statements of facts, judged", held_out_verification(lang), None),
         ("gold", "a true passage, of countries never trained with passages",
@@ -54,6 +71,8 @@ def held_out_tasks(lang: str) -> dict[str, Task]:
          held_out_passages(lang, "swapped"), 0.95),
         ("invented", "a passage of an invented country", held_out_passages(lang, "invented"), None),
         ("sums", f"sums of {known}, bare", held_out_arithmetic(lang, "+", form="bare"), 0.9),
+        ("sums_plain", f"sums of {known}, without the chat template",
+         [in_plain(i) for i in held_out_arithmetic(lang, "+", form="bare")], None),
         ("differences", f"differences of {known}, bare", held_out_arithmetic(lang, "-", form="bare"), 0.9),
         ("word_problems", f"word problems with {known}",
          held_out_arithmetic(lang, "+", form="word problem"), 0.9),
