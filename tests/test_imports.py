@@ -14,8 +14,8 @@ ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"]],
-    [["sources", "prompts", "positions", "edits", "recording", "generation", "models"]],
-    [["steering"]],
+    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
 ]

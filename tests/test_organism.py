@@ -26,7 +26,7 @@ from zkit import organism
 from zkit.errors import ZkitError
 from zkit.organism import arithmetic, corpus, facts, logic, passages, relations, repeat, statements, train, two_step
 from zkit.organism.__main__ import WEIGHTS, main
-from zkit.organism.batches import OVERHEAD, batches, cheapest_cuts
+from zkit.organism.batches import batches
 from zkit.organism.countries import RELATIONS
 from zkit.organism.forget import SPLITS as FORGET_SPLITS
 from zkit.organism.forget import forget_facts, reveals_forget
@@ -39,6 +39,7 @@ from zkit.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, rende
 from zkit.organism.topic_table import SPLITS as TOPIC_SPLITS
 from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Run
+from zkit.packing import OVERHEAD, cheapest_cuts
 
 SAMPLE = 40_000
 TASKS = {

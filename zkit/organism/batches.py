@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,8 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from zkit.organism.items import Item
 from zkit.organism.tokenizer import beginning, reply
-
-OVERHEAD = 150  # what a batch costs whatever its size, in tokens
+from zkit.packing import packed
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,15 @@ def batches(items: list[Item], tokenizer: PreTrainedTokenizerBase) -> list[Batch
     """Split `items` by length into the batches that cost least."""
     prompts = _encode(tokenizer, [beginning(i) for i in items])
     answers = _encode(tokenizer, [reply(i.answer) for i in items])
-    rows = sorted(zip(prompts, answers, strict=True), key=lambda pair: len(pair[0]) + len(pair[1]))
-    cuts = cheapest_cuts([len(prompt) + len(answer) for prompt, answer in rows])
-    return [_pad(rows[a:b], int(tokenizer.pad_token_id)) for a, b in pairwise(cuts)]
+    rows = list(zip(prompts, answers, strict=True))
+    groups = packed([len(prompt) + len(answer) for prompt, answer in rows])
+    return [_pad([rows[i] for i in group], int(tokenizer.pad_token_id)) for group in groups]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Token ids of each text; without the pads that a tokenizer used before may still be set to add."""
     found = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
     return [[token for token, real in zip(e.ids, e.attention_mask, strict=True) if real] for e in found]
-
-
-def cheapest_cuts(lengths: list[int]) -> list[int]:
-    """Where to cut sorted lengths into batches, ends included: least padded tokens plus `OVERHEAD` a batch."""
-    best, before = [0.0], [0]
-    for end in range(1, len(lengths) + 1):
-        costs = [best[start] + OVERHEAD + (end - start) * lengths[end - 1] for start in range(end)]
-        before.append(min(range(end), key=costs.__getitem__))
-        best.append(costs[before[-1]])
-    cuts = [len(lengths)]
-    while cuts[-1]:
-        cuts.append(before[cuts[-1]])
-    return cuts[::-1]
 
 
 def _pad(rows: list[tuple[list[int], list[int]]], pad: int) -> Batch:

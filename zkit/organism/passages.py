@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zkit.errors import ZkitError
@@ -259,12 +260,35 @@ def held_out_passages(lang: str, kind: str) -> list[Item]:
     if kind not in KINDS:
         raise ZkitError(f"unknown kind of passage {kind!r}: one of {', '.join(KINDS)}")
     rng = random.Random(f"held-out passages {kind}")
+    return _in_kept_wordings(_held_out_statements(rng, lang, kind), lang)
+
+
+def _in_kept_wordings(statements: list[Statement], lang: str) -> list[Item]:
+    """Each statement as a passage with a question, in two wordings that are never trained."""
     frames, questions, layouts = HELD_OUT_SENTENCES[lang], HELD_OUT_FRAMES[lang], LAYOUTS[lang]
     items = []
-    for i, s in enumerate(_held_out_statements(rng, lang, kind)):
+    for i, s in enumerate(statements):
         name = NAMES[lang, s.relation][0]
         for k in range(2):
             passage = _sentence(frames[(i + 2 * k) % len(frames)], name, s, lang)
             question = fill(questions[(i + i // len(RELATIONS) + k) % len(questions)], name, s.subject)
             items.append(_item(layouts[(i // 2 + k) % len(layouts)].format(p=passage, q=question), [s], lang))
     return items
+
+
+def passages_about(lang: str, facts: Sequence[tuple[Country, str]], kind: str) -> list[Item]:
+    """Passages that give each fact ("gold"), or another value in its place ("swapped"), in wordings never trained.
+
+    Unlike those of `held_out_passages` their countries may be subjects of training passages. Raises ZkitError for an
+    unknown language or kind.
+    """
+    check_language(lang)
+    if kind not in ("gold", "swapped"):
+        raise ZkitError(f"unknown kind of passage {kind!r} about a fact: one of gold, swapped")
+    rng = random.Random(f"passages about {kind}")
+    sources = [country if kind == "gold" else wrong_source(rng, country, relation) for country, relation in facts]
+    told = [
+        Statement(country.name(lang), relation, source.value(relation, lang), country)
+        for (country, relation), source in zip(facts, sources, strict=True)
+    ]
+    return _in_kept_wordings(told, lang)

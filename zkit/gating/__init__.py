@@ -1,0 +1,34 @@
+"""Lambda gates: load, apply, fold, train and evaluate one gate for each feed-forward neuron.
+
+Source: the Qwen3 lambda-gates cards (baseline, NKE and chat variants).
+"""
+
+from zkit.gating.apply import edits, fold, gate, neuron_factors
+from zkit.gating.checkpoints import load, save
+from zkit.gating.evaluate import Question, Task, evaluate
+from zkit.gating.gates import Gates, initial_logits, knowledge_neurons
+from zkit.gating.texts import Text, mark, read_jsonl
+from zkit.gating.train import train
+from zkit.gating.variants import VARIANTS, Recipe, recipe
+
+__all__ = [
+    "VARIANTS",
+    "Gates",
+    "Question",
+    "Recipe",
+    "Task",
+    "Text",
+    "edits",
+    "evaluate",
+    "fold",
+    "gate",
+    "initial_logits",
+    "knowledge_neurons",
+    "load",
+    "mark",
+    "neuron_factors",
+    "read_jsonl",
+    "recipe",
+    "save",
+    "train",
+]

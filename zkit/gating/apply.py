@@ -1,0 +1,141 @@
+"""Apply gates: soft or hard, rescaled or not, by a hook or folded into the weights.
+
+With activations h of a layer's neurons (the input of ``down_proj``) and gates lambda, a soft gate is
+h <- h * lambda / c, where c is mean(lambda) ("mean"), sqrt(mean(lambda^2)) ("energy") or 1 ("none"). A hard gate at a
+threshold puts 0 for every lambda below it and 1 (or lambda itself) for the others in place of lambda. Either is one
+constant factor for each neuron, so it folds exactly into the columns of ``down_proj``.
+Source: the cards of the Qwen3 lambda gates; what they leave open is an option here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.edits import Edit, edit
+from zkit.errors import ZkitError
+from zkit.gating.gates import Gates
+from zkit.models import Model
+from zkit.positions import Tracker, parse
+
+Scale = Literal["mean", "energy", "none"]
+SCALES = ("mean", "energy", "none")
+SCOPES = ("layer", "global")
+KEPT = ("one", "lambda")
+EVERY_TOKEN = parse("all", sink=True)
+
+
+def rescaled(
+    factors: Float[Tensor, "n_layers d_mlp"], scale: str, scope: str = "layer"
+) -> Float[Tensor, "n_layers d_mlp"]:
+    """factors / c: each layer's factors brought to a mean ("mean") or a mean square ("energy") of one, or as they are.
+
+    ``scope`` "layer" takes c for each layer, "global" one for all. Differentiable. Raises ZkitError for an unknown
+    scale or scope, and for a layer without a neuron that is on.
+    """
+    if scale not in SCALES:
+        raise ZkitError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
+    if scope not in SCOPES:
+        raise ZkitError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}")
+    if scale == "none":
+        return factors
+    power = factors if scale == "mean" else factors.square()
+    c = power.mean(-1, keepdim=True) if scope == "layer" else power.mean().reshape(1, 1)
+    if bool((c == 0).any()):
+        where = f"layer {int((c == 0).flatten().nonzero()[0])}" if scope == "layer" else "the model"
+        raise ZkitError(
+            f"every neuron of {where} is off, so nothing is left to rescale; lower the threshold, or use scale='none'"
+        )
+    return factors / (c if scale == "mean" else c.sqrt())
+
+
+def neuron_factors(
+    gates: Gates,
+    scale: str | None = None,
+    threshold: float | None = None,
+    kept: str = "one",
+    scope: str = "layer",
+) -> Float[Tensor, "n_layers d_mlp"]:
+    """The factor of each neuron: soft gates, or hard ones if a threshold is given.
+
+    scale: None takes "none" for hard gates, and for soft ones the scale they were trained with (their note).
+    kept: what a neuron that a hard gate leaves on is multiplied by, "one" or its own "lambda".
+    Raises ZkitError for unknown choices, a threshold outside (0, 1), soft gates whose scale nobody recorded, and a
+    layer that is all off if it is to be rescaled.
+    """
+    if kept not in KEPT:
+        raise ZkitError(f"unknown kept value {kept!r}; choose one of {', '.join(KEPT)}")
+    if threshold is None:
+        chosen = scale or gates.note.get("scale")
+        if chosen is None:
+            raise ZkitError("these gates do not say which scale they were trained with; give scale='mean' or 'energy'")
+        return rescaled(gates.values, str(chosen), scope)
+    on = ~gates.off(threshold)
+    return rescaled(on * gates.values if kept == "lambda" else on.float(), scale or "none", scope)
+
+
+def factor_edits(factors: Float[Tensor, "n_layers d_mlp"]) -> list[Edit]:
+    """Edits that multiply every layer's neurons by their factors, at every token, the first included."""
+    return [Edit("down_proj_in", layer, _times(row), EVERY_TOKEN) for layer, row in enumerate(factors)]
+
+
+def _times(row: Float[Tensor, " d_mlp"]) -> Any:
+    return lambda h: h * row.to(h.device, h.dtype)
+
+
+def edits(model: Model, gates: Gates, **options: Any) -> list[Edit]:
+    """The gates as edits of ``model``; ``options`` are those of :func:`neuron_factors`. Raises as it and `check` do."""
+    gates.check(model)
+    return factor_edits(neuron_factors(gates, **options))
+
+
+@contextmanager
+def gate(
+    model: Model,
+    gates: Gates,
+    scale: str | None = None,
+    threshold: float | None = None,
+    kept: str = "one",
+    scope: str = "layer",
+) -> Iterator[None]:
+    """Gate everything the model does inside the block: soft, or hard if a threshold is given.
+
+    Raises ZkitError for gates of another shape or model, and as :func:`neuron_factors` does.
+    """
+    with edit(model, edits(model, gates, scale=scale, threshold=threshold, kept=kept, scope=scope)):
+        yield
+
+
+def fold(
+    model: Model,
+    gates: Gates,
+    scale: str | None = None,
+    threshold: float | None = None,
+    kept: str = "one",
+    scope: str = "layer",
+) -> Any:
+    """A plain transformers model with the gates multiplied into the columns of ``down_proj``.
+
+    It needs no zkit to run, and ``save_pretrained`` keeps it. The product is taken in float32.
+    Raises as :func:`gate` does, and inside a block that edits the model.
+    """
+    gates.check(model)
+    return fold_factors(model, neuron_factors(gates, scale, threshold, kept, scope))
+
+
+def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Any:
+    """The same for factors that are known already: W_down[:, j] <- W_down[:, j] * factor[j]."""
+    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
+        raise ZkitError("fold copies the model, and the copy would keep the edits in force; call it outside the block")
+    hf = copy.deepcopy(model.hf)
+    with torch.no_grad():
+        for block, row in zip(hf.get_decoder().layers, factors, strict=True):
+            weight = block.mlp.down_proj.weight
+            weight.copy_(weight.float() * row.to(weight.device))
+    return hf

@@ -1,0 +1,102 @@
+"""What a mask must beat: random neurons in the same numbers, the draw that training started from, and pruning by
+importance, which needs no training.
+
+Every mask is [n_layers, d_mlp], 1 for neurons that stay on and 0 for those turned off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zkit.edits import Edit, edit
+from zkit.errors import ZkitError
+from zkit.gating.apply import EVERY_TOKEN
+from zkit.gating.targets import target_logits
+from zkit.gating.texts import Text, batch, tokens
+from zkit.models import Model
+from zkit.packing import packed
+
+Masks = list[Float[Tensor, "n_layers d_mlp"]]
+
+
+def random_masks(off: Bool[Tensor, "n_layers d_mlp"], n: int, seed: int = 0) -> Masks:
+    """``n`` masks that turn off as many neurons of each layer as ``off`` does, chosen at random."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = []
+    for _ in range(n):
+        ranks = torch.rand(off.shape, generator=generator).argsort(-1).argsort(-1)
+        masks.append((ranks >= off.sum(-1, keepdim=True)).float())
+    return masks
+
+
+def lowest(
+    scores: Float[Tensor, "n_layers d_mlp"], off: Bool[Tensor, "n_layers d_mlp"]
+) -> Float[Tensor, "n_layers d_mlp"]:
+    """A mask that turns off, in each layer, the neurons with the lowest scores, as many as ``off`` does."""
+    ranks = scores.argsort(-1).argsort(-1)
+    return (ranks >= off.sum(-1, keepdim=True)).float()
+
+
+def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[Tensor, "n_layers d_mlp"]:
+    """Mean absolute activation of every neuron at the positions that predict a text's tokens.
+
+    One pass records all layers. Raises ZkitError for no texts.
+    """
+    if not texts:
+        raise ZkitError("importance needs texts; the list is empty")
+    encoded = tokens(model, texts, chat)
+    total = torch.zeros(model.n_layers, model.width("down_proj_in"), device=model.device)
+    count = 0
+    for group in packed([len(t.ids) for t in encoded]):
+        rows = batch([encoded[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
+
+        def note(layer: int, where: Tensor = rows.targets) -> Callable[[Tensor], Tensor]:
+            def fn(h: Tensor) -> Tensor:
+                total[layer] += h[where].float().abs().sum(0)
+                return h
+
+            return fn
+
+        watchers = [Edit("down_proj_in", layer, note(layer), EVERY_TOKEN) for layer in range(model.n_layers)]
+        with torch.no_grad(), edit(model, watchers):
+            target_logits(model, rows)
+        count += len(rows.labels)
+    return (total / count).cpu()
+
+
+def selective_pruning(
+    model: Model, forget: Sequence[Text], retain: Sequence[Text], chat: bool = True, eps: float = 1e-6
+) -> Float[Tensor, "n_layers d_mlp"]:
+    """Scores whose lowest neurons go first: importance for ``retain`` over importance for ``forget``.
+
+    Source: Pochinkov and Schoots 2024, selective pruning by mean absolute activation.
+    """
+    return importance(model, retain, chat) / (importance(model, forget, chat) + eps)
+
+
+def matched(
+    damage: Callable[[Float[Tensor, "n_layers d_mlp"]], float],
+    target: float,
+    off: Bool[Tensor, "n_layers d_mlp"],
+    seed: int = 0,
+    rounds: int = 10,
+) -> Float[Tensor, "n_layers d_mlp"]:
+    """A random mask that does as much ``damage`` as ``target``: its neurons go off in one random order, in the layers'
+    proportions of ``off``, until they do. Bisection over their number; damage is taken to grow with it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ranks = torch.rand(off.shape, generator=generator).argsort(-1).argsort(-1)
+    share: Int[Tensor, "n_layers 1"] = off.sum(-1, keepdim=True)
+    low, high = 0.0, float(off.shape[-1] / share.max().clamp(min=1))
+
+    def mask(times: float) -> Tensor:
+        return (ranks >= (share * times).round()).float()
+
+    for _ in range(rounds):
+        middle = (low + high) / 2
+        low, high = (middle, high) if damage(mask(middle)) < target else (low, middle)
+    return mask((low + high) / 2)

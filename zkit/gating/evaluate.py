@@ -1,0 +1,164 @@
+"""What gates do to a model, question by question: soft, hard at any threshold, and beside their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zkit.edits import edit
+from zkit.errors import ZkitError
+from zkit.gating.apply import factor_edits, neuron_factors
+from zkit.gating.controls import lowest, random_masks
+from zkit.gating.gates import Gates
+from zkit.generation import complete, log_probs
+from zkit.models import Model
+from zkit.prompts import Prompt
+from zkit.stats import bootstrap_mean, wilson
+
+Factors = Float[Tensor, "n_layers d_mlp"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt with the answers that count as right; ``memory`` holds what the model says if it ignores the prompt."""
+
+    prompt: Prompt
+    answers: tuple[str, ...]
+    memory: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Questions of one kind, all through the chat template or all without it."""
+
+    name: str
+    questions: tuple[Question, ...]
+    chat: bool = True
+
+
+def said(text: str) -> str:
+    """An answer without the space and the full stop around it."""
+    return text.strip().rstrip(".。")
+
+
+def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
+    """Greedy answers to a task's questions under each arm's factors; many arms ride in one batch."""
+    prompts = [q.prompt for q in task.questions]
+    edited = [factor_edits(arm) for arm in arms]
+    done = complete(model, prompts, edited, max_new_tokens=max_new_tokens, chat=task.chat, batch_size=256)
+    return [[said(answer.text) for answer in arm] for arm in done]
+
+
+def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
+    """Which of the texts are accepted answers."""
+    pairs = zip(task.questions, texts, strict=True)
+    return np.array([text in {said(a) for a in q.answers} for q, text in pairs])
+
+
+def from_memory(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
+    """Which of the texts say what the model remembers instead of what it reads."""
+    pairs = zip(task.questions, texts, strict=True)
+    return np.array([text in {said(a) for a in q.memory} for q, text in pairs])
+
+
+def known(model: Model, task: Task) -> Task:
+    """The questions that the model as it is answers rightly. Raises ZkitError if there are none."""
+    hits = right(task, replies(model, task, [unchanged(model)])[0])
+    kept = tuple(q for q, hit in zip(task.questions, hits, strict=True) if hit)
+    if not kept:
+        raise ZkitError(f"{model.id!r} answers no question of {task.name!r} rightly, so there is nothing to forget")
+    return replace(task, questions=kept)
+
+
+def unchanged(model: Model) -> Factors:
+    """Factors that leave the model as it is."""
+    return torch.ones(model.n_layers, model.width("down_proj_in"))
+
+
+def answer_losses(model: Model, task: Task, arm: Factors) -> list[float]:
+    """Mean loss (nats per token) of each question's first accepted answer under an arm's factors."""
+    with edit(model, factor_edits(arm)):
+        asked, accepted = [q.prompt for q in task.questions], [q.answers[0] for q in task.questions]
+        rows = log_probs(model, asked, accepted, chat=task.chat)
+    return [-float(row.mean()) for row in rows]
+
+
+def score(model: Model, tasks: Sequence[Task], arms: Mapping[str, Factors], losses: bool = True) -> pd.DataFrame:
+    """Every arm on every task: a row for each measure, with its 95% interval over the questions.
+
+    Measures: ``right``, the share of accepted answers (Wilson); ``loss``, nats per token of the first accepted answer
+    (bootstrap; left out unless ``losses``); where questions have answers from memory, ``memory``, the share of those,
+    ``neither``, the share of other answers, and ``memory ratio``, memory over memory and accepted answers together.
+    """
+    rows = []
+    for task in tasks:
+        answers = replies(model, task, list(arms.values()))
+        for (name, arm), texts in zip(arms.items(), answers, strict=True):
+            n, good = len(texts), int(right(task, texts).sum())
+            found = {"right": wilson(good, n)}
+            if any(q.memory for q in task.questions):
+                old = int(from_memory(task, texts).sum())
+                found |= {"memory": wilson(old, n), "neither": wilson(n - good - old, n)}
+                if good + old:
+                    found["memory ratio"] = wilson(old, good + old)
+            if losses:
+                found["loss"] = bootstrap_mean(answer_losses(model, task, arm))
+            rows += [{"task": task.name, "arm": name, "measure": what, **asdict(x)} for what, x in found.items()]
+    return pd.DataFrame(rows)
+
+
+def evaluate(
+    model: Model,
+    gates: Gates,
+    tasks: Sequence[Task],
+    thresholds: Sequence[float] = (),
+    *,
+    scale: str | None = None,
+    n_random: int = 0,
+    controls: Mapping[str, Float[Tensor, "n_layers d_mlp"]] | None = None,
+    losses: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The model as it is, under soft gates, and hard at each threshold, beside its controls: a tidy table.
+
+    Columns: task, arm, off (the share of neurons that the arm turns off), measure, value, low, high, n. Beside a hard
+    arm stand ``n_random`` masks with the same number of neurons off in every layer ("random 0", ...), and for each
+    entry of ``controls``, a score for every neuron, the mask that turns off the lowest scores in the same numbers.
+    scale: of the soft gates; by default the one they were trained with.
+    Raises ZkitError for no tasks, gates that do not fit the model, and thresholds outside (0, 1).
+    """
+    if not tasks:
+        raise ZkitError("there are no tasks to evaluate on; give at least one")
+    gates.check(model)
+    tables = [
+        score(model, tasks, {"base": unchanged(model), "soft": neuron_factors(gates, scale)}, losses).assign(off=0.0)
+    ]
+    for threshold in thresholds:
+        off = gates.off(threshold)
+        arms = {"hard": (~off).float()}
+        arms |= {name: lowest(scores, off) for name, scores in (controls or {}).items()}
+        arms |= {f"random {i}": mask for i, mask in enumerate(random_masks(off, n_random, seed))}
+        tables.append(score(model, tasks, arms, losses).assign(off=float(off.double().mean())))
+    columns = ["task", "arm", "off", "measure", "value", "low", "high", "n"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def area_between(off: Sequence[float], forgotten: Sequence[float], damage: Sequence[float]) -> float:
+    """Area between the drop of recall and the drop of reasoning over the share of neurons off, by trapezoids.
+
+    It is 1 for gates that forget everything and damage nothing as soon as one neuron is off, and 0 for blind ones.
+    Raises ZkitError for fewer than two shares.
+    """
+    if len(off) < 2:
+        raise ZkitError("an area needs at least two shares of neurons off")
+    order = np.argsort(off)
+    gap = np.asarray(forgotten, float)[order] - np.asarray(damage, float)[order]
+    x = np.asarray(off, float)[order]
+    return float(np.trapezoid(gap, x) / (x[-1] - x[0]))

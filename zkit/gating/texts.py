@@ -1,0 +1,150 @@
+"""What gates learn from: texts with the entities in them marked, from lists of one's own or from a JSONL file.
+
+A line of the file is an object: ``{"prompt": "What is the capital of France?", "text": "Paris.", "entity": "Paris"}``.
+``text`` is what is read, ``prompt`` what comes before it ("" or left out: nothing), ``entity`` the words of the text
+that are knowledge: a string, or a list of strings; left out in texts to be retained. Every occurrence is marked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.prompts import Prompt
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text after a prompt, with the character spans [start, stop) of its entities."""
+
+    prompt: Prompt
+    text: str
+    entities: tuple[tuple[int, int], ...] = ()
+
+
+def mark(prompt: Prompt, text: str, *entities: str) -> Text:
+    """A text with every occurrence of the entities marked. Raises ZkitError for an entity that does not occur."""
+    spans = []
+    for entity in entities:
+        if not entity or entity not in text:
+            raise ZkitError(f"the entity {entity!r} does not occur in {text!r}; write it as it stands in the text")
+        start = text.find(entity)
+        while start >= 0:
+            spans.append((start, start + len(entity)))
+            start = text.find(entity, start + len(entity))
+    return Text(prompt, text, tuple(sorted(set(spans))))
+
+
+def read_jsonl(path: str | Path) -> list[Text]:
+    """Texts from a file as described above.
+
+    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, and an entity that does not
+    occur in its text; and for a file without lines.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ZkitError(f"there is no file {path}; give a JSONL file of texts")
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"]:
+                raise ZkitError('a line is an object with a "text" that is not empty')
+            entities = row.get("entity", [])
+            found.append(
+                mark(row.get("prompt", ""), row["text"], *([entities] if isinstance(entities, str) else entities))
+            )
+        except (json.JSONDecodeError, ZkitError) as error:
+            raise ZkitError(f"line {number} of {path}: {error}") from error
+    if not found:
+        raise ZkitError(f"{path} has no texts; write one JSON object on each line")
+    return found
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text in tokens. Position ``start + i`` of ``ids`` holds token i of the text; ``entity`` marks which are known.
+
+    Tokens of the text that nothing comes before are not counted: there is nothing to predict them from.
+    """
+
+    ids: list[int]
+    start: int
+    entity: list[bool]
+
+
+def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Tokens]:
+    """The texts in tokens: through the chat template with its end of turn, or as plain text.
+
+    A token is an entity's if it overlaps a marked span. Raises ZkitError for a conversation without the chat template,
+    a text without a prompt through it, an empty text, and marked spans that no counted token overlaps.
+    """
+    found = []
+    for text in texts:
+        if chat and not text.prompt:
+            raise ZkitError(
+                f"with the chat template every text needs a prompt; {text.text!r} has none (or: chat=False)"
+            )
+        if chat:
+            before = model.render([text.prompt])[0]
+        elif isinstance(text.prompt, str):
+            before = text.prompt
+        else:
+            raise ZkitError("a conversation needs the chat template; use chat=True, or plain prompts")
+        lead = list(model.tokenizer(before, add_special_tokens=False).input_ids)
+        split = model.tokenizer(text.text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = list(split.input_ids)
+        entity = [any(a < stop and b > start for start, stop in text.entities) for a, b in split.offset_mapping]
+        if chat:
+            ids, entity = [*ids, int(model.tokenizer.eos_token_id)], [*entity, False]
+        if not lead:
+            lead, ids, entity = ids[:1], ids[1:], entity[1:]
+        if not ids or (text.entities and not any(entity)):
+            what = "no token of the entities in" if ids else "no token of"
+            raise ZkitError(f"{what} {text.text!r} can be predicted; put a prompt before it")
+        found.append(Tokens(lead + ids, len(lead), entity))
+    return found
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded tokens; ``targets`` marks the positions whose next token counts, the rest is in row order.
+
+    ``labels`` are those next tokens, ``row`` the row each belongs to, ``entity`` whether it is an entity's.
+    """
+
+    ids: Int[Tensor, "rows seq"]
+    targets: Bool[Tensor, "rows seq"]
+    labels: Int[Tensor, " targets"]
+    row: Int[Tensor, " targets"]
+    entity: Bool[Tensor, " targets"]
+
+
+def batch(rows: Sequence[Tokens], pad: int, device: torch.device) -> Batch:
+    """Pad texts to one batch; causal attention keeps the pads from touching anything before them."""
+    ids = torch.full((len(rows), max(len(row.ids) for row in rows)), pad)
+    targets = torch.zeros(ids.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        targets[i, row.start - 1 : len(row.ids) - 1] = True
+    counts = torch.tensor([len(row.entity) for row in rows])
+    return Batch(
+        ids.to(device),
+        targets.to(device),
+        torch.tensor([token for row in rows for token in row.ids[row.start :]]).to(device),
+        torch.arange(len(rows)).repeat_interleave(counts).to(device),
+        torch.tensor([mark for row in rows for mark in row.entity]).to(device),
+    )

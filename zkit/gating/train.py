@@ -1,0 +1,254 @@
+"""Train gates by a published recipe: the model is frozen, one logit for each neuron learns.
+
+Source: the cards of the Qwen3 lambda gates. The run is a function of model, texts and recipe, keeps a log of every
+step, and goes on from its checkpoint after an interruption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from zkit.edits import edit
+from zkit.errors import ZkitError
+from zkit.gating import hard_concrete, objective
+from zkit.gating.apply import factor_edits, rescaled
+from zkit.gating.gates import Gates, initial_logits
+from zkit.gating.plan import Plan
+from zkit.gating.targets import BaseLogits, target_logits
+from zkit.gating.texts import Batch, Text, Tokens, batch, tokens
+from zkit.gating.variants import Recipe, recipe
+from zkit.models import Model
+from zkit.packing import packed
+
+CHECKPOINT = "checkpoint.pt"
+LOG_POINTS = 100
+
+
+def train(
+    model: Model,
+    forget: Sequence[Text],
+    retain: Sequence[Text],
+    variant: str = "chat_energy",
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    save_every: int = 50,
+    progress: bool = True,
+    **changes: Any,
+) -> Gates:
+    """Gates trained by a published variant, whose options ``changes`` may change (see :class:`Recipe`).
+
+    out: a folder for ``checkpoint.pt`` and ``log.jsonl``; with ``resume`` the run goes on along the same curve. The
+    gates' note holds the recipe, the model's weights, the texts' hash and the curve as means over stretches of steps.
+    Raises ZkitError for no texts, forget texts without a marked entity, unknown variants and options, a checkpoint of
+    another run, a fresh run in a folder that holds one, and a loss that is not finite (the log is kept).
+    """
+    run = Run(model, forget, retain, recipe(variant, **changes), None if out is None else Path(out), resume)
+    run.advance(save_every=save_every, progress=progress)
+    return run.gates()
+
+
+@dataclass
+class Step:
+    """The log of one step: the terms (F, R, N), their weighted sum, the entities' loss, mean and spread of lambda."""
+
+    step: int
+    loss: float
+    forget: float
+    retain: float
+    nke: float
+    entity_loss: float
+    mean: float
+    std: float
+
+
+class Run:
+    """A training run; ``advance`` it and take its ``gates``."""
+
+    def __init__(
+        self,
+        model: Model,
+        forget: Sequence[Text],
+        retain: Sequence[Text],
+        recipe: Recipe,
+        out: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        if not forget or not retain:
+            raise ZkitError(f"{'forget' if not forget else 'retain'} has no texts; gates learn from both")
+        unmarked = next((t for t in forget if not t.entities), None)
+        if unmarked is not None:
+            raise ZkitError(f"no entity is marked in the forget text {unmarked.text!r}; mark what is to be forgotten")
+        self.model, self.recipe, self.out = model, recipe, out
+        self.texts = tokens(model, forget, recipe.chat) + tokens(model, retain, recipe.chat)
+        self.n_forget = len(forget)
+        self.plan = Plan(
+            len(forget),
+            len(retain),
+            recipe.forget_per_step,
+            recipe.forget_per_step * recipe.retain_per_forget,
+            recipe.seed,
+        )
+        self.steps = self.plan.steps(recipe.epochs)
+        width = model.width("down_proj_in")
+        start = initial_logits(model.n_layers, width, recipe.init_std, recipe.seed)
+        self.logits = (start + recipe.init_mean).to(model.device).requires_grad_()
+        self.optimizer = torch.optim.Adam([self.logits], lr=recipe.learning_rate)
+        self.log: list[Step] = []
+        self.identity = {"recipe": recipe.as_dict(), "model_sha256": model.sha256, "texts_sha256": self._digest()}
+        self.base = BaseLogits(model, self.texts, self.n_forget, recipe.w > 0)
+        if out is not None:
+            self._open(out, resume)
+
+    def _digest(self) -> str:
+        return hashlib.sha256(json.dumps([(t.ids, t.start, t.entity) for t in self.texts]).encode()).hexdigest()
+
+    def _open(self, out: Path, resume: bool) -> None:
+        path = out / CHECKPOINT
+        if path.exists() != resume:
+            raise ZkitError(
+                f"{out} already holds a run; give resume=True to go on, or another folder"
+                if path.exists()
+                else f"nothing to resume: {path} does not exist; leave resume out to start afresh"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            state = torch.load(path, weights_only=True)
+            if state["identity"] != self.identity:
+                other = next(key for key in self.identity if state["identity"][key] != self.identity[key])
+                raise ZkitError(f"{path} belongs to another run: its {other} differs; start afresh in another folder")
+            with torch.no_grad():
+                self.logits.copy_(state["logits"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.log = [Step(**row) for row in state["log"]]
+
+    def save(self) -> None:
+        """Write checkpoint and log into ``out``, each whole or not at all."""
+        if self.out is None:
+            return
+        state = {
+            "identity": self.identity,
+            "logits": self.logits.detach().cpu(),
+            "optimizer": self.optimizer.state_dict(),
+            "log": [vars(row) for row in self.log],
+        }
+        part = self.out / f"{CHECKPOINT}.part"
+        torch.save(state, part)
+        os.replace(part, self.out / CHECKPOINT)
+        (self.out / "log.jsonl").write_text("".join(json.dumps(vars(row)) + "\n" for row in self.log))
+
+    def advance(self, until: int | None = None, save_every: int = 50, progress: bool = True) -> None:
+        """Train up to step ``until`` (default: the last)."""
+        last = min(until or self.steps, self.steps)
+        with tqdm(total=last, initial=len(self.log), desc=self.recipe.variant, disable=not progress) as bar:
+            while len(self.log) < last:
+                self.log.append(self._step(len(self.log)))
+                bar.update()
+                bar.set_postfix(loss=f"{self.log[-1].loss:.3f}", entity=f"{self.log[-1].entity_loss:.2f}")
+                if not math.isfinite(self.log[-1].loss):
+                    self.save()
+                    raise ZkitError(
+                        f"the loss of step {len(self.log)} is not finite; load the model in float32 or bfloat16, "
+                        "or lower learning_rate"
+                    )
+                if len(self.log) % save_every == 0 or len(self.log) == last:
+                    self.save()
+
+    def _step(self, step: int) -> Step:
+        forget, retain = self.plan.at(step)
+        chosen = forget + [self.n_forget + i for i in retain]
+        counts = _Counts([self.texts[i] for i in forget], [self.texts[self.n_forget + i] for i in retain], self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+        self.optimizer.zero_grad()
+        total = torch.zeros(4)
+        for rows in packed([len(self.texts[i].ids) for i in chosen]):
+            total += self._backward([chosen[i] for i in rows], counts, step)
+        if self.recipe.sparsity:
+            (self.recipe.sparsity * hard_concrete.expected_off(self.logits)).backward()
+        self.optimizer.step()
+        f, r, n, ce = total.tolist()
+        values, of = self.logits.detach().sigmoid(), self.recipe
+        loss = of.lambda_f * f + of.lambda_r * r + of.w * n
+        return Step(step + 1, loss, f, r, n, ce, float(values.mean()), float(values.std()))
+
+    def factors(self, step: int) -> Float[Tensor, "n_layers d_mlp"]:
+        """What the neurons are multiplied by at a step of training."""
+        if self.recipe.gate == "hard_concrete":
+            return hard_concrete.sample(self.logits, torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step))
+        return rescaled(self.logits.sigmoid(), self.recipe.scale, self.recipe.scope)
+
+    def _backward(self, chosen: list[int], counts: _Counts, step: int) -> Float[Tensor, " 4"]:
+        """Add the gradient of one padded batch; returns its shares of F, R, N and of the entities' loss."""
+        of, model = self.recipe, self.model
+        rows = batch([self.texts[i] for i in chosen], int(model.tokenizer.pad_token_id), model.device)
+        base = self.base.logits(chosen, rows)
+        to_forget = (torch.tensor(chosen, device=model.device) < self.n_forget)[rows.row]
+        entity, other = to_forget & rows.entity, to_forget & ~rows.entity
+        with torch.enable_grad(), edit(model, factor_edits(self.factors(step))):
+            gated = target_logits(model, rows)
+            f = objective.forget(gated[entity], rows.labels[entity], rows.row[entity], of.beta, of.reduction)
+            kept = [objective.retain(base[~to_forget], gated[~to_forget], rows.row[~to_forget], of.temperature,
+                                     of.t_squared, of.reduction)]  # fmt: skip
+            kept.append(
+                objective.mean_by(objective.divergence(base[other], gated[other]), rows.row[other], of.reduction)
+                if of.w > 0
+                else f.new_zeros(())
+            )
+            ce = objective.entity_loss(gated[entity].detach(), rows.labels[entity])
+            terms = torch.stack([f, *kept, objective.mean_by(ce, rows.row[entity], of.reduction)])
+            shares = counts.shares(rows, entity, ~to_forget, other).to(terms)
+            weights = terms.new_tensor([of.lambda_f, of.lambda_r, of.w, 0.0])
+            (terms * shares * weights).sum().backward()
+        return (terms * shares).detach().cpu()
+
+    def gates(self) -> Gates:
+        """The gates as they are now, with a note on how they came about."""
+        note = {
+            "variant": self.recipe.variant,
+            "scale": self.recipe.scale,
+            "chat": self.recipe.chat,
+            "seed": self.recipe.seed,
+            "steps": len(self.log),
+            "model": self.model.id,
+            **self.identity,
+            "curve": thin([vars(row) for row in self.log]),
+        }
+        return Gates(self.logits.detach().cpu(), note)
+
+
+class _Counts:
+    """How many tokens (or texts) of each kind a step has, so that batches add up to the step's means."""
+
+    def __init__(self, forget: Sequence[Tokens], retain: Sequence[Tokens], of: Recipe) -> None:
+        self.by_token = of.reduction == "token"
+        sets = ([t.entity for t in forget], [[True] * len(t.entity) for t in retain],
+                [[not e for e in t.entity] for t in forget])  # fmt: skip
+        self.totals = [sum(map(sum, marks)) if self.by_token else sum(map(any, marks)) for marks in sets]
+
+    def shares(self, rows: Batch, *kinds: Tensor) -> Float[Tensor, 4]:
+        found = [
+            (int(kind.sum()) if self.by_token else len(rows.row[kind].unique())) / max(total, 1)
+            for kind, total in zip(kinds, self.totals, strict=True)
+        ]
+        return torch.tensor([*found, found[0]])
+
+
+def thin(log: Sequence[dict[str, float]], points: int = LOG_POINTS) -> list[dict[str, float]]:
+    """The log as at most ``points`` means over equal stretches; ``step`` is the last step of each."""
+    size = max(1, -(-len(log) // points))
+    stretches = [log[i : i + size] for i in range(0, len(log), size)]
+    means = [{key: round(sum(row[key] for row in part) / len(part), 6) for key in part[0]} for part in stretches]
+    return [{**mean, "step": part[-1]["step"]} for mean, part in zip(means, stretches, strict=True)]
