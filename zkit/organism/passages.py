@@ -260,12 +260,13 @@ def held_out_passages(lang: str, kind: str) -> list[Item]:
     if kind not in KINDS:
         raise ZkitError(f"unknown kind of passage {kind!r}: one of {', '.join(KINDS)}")
     rng = random.Random(f"held-out passages {kind}")
-    return _in_kept_wordings(_held_out_statements(rng, lang, kind), lang)
+    return _posed(_held_out_statements(rng, lang, kind), lang, kept=True)
 
 
-def _in_kept_wordings(statements: list[Statement], lang: str) -> list[Item]:
-    """Each statement as a passage with a question, in two wordings that are never trained."""
-    frames, questions, layouts = HELD_OUT_SENTENCES[lang], HELD_OUT_FRAMES[lang], LAYOUTS[lang]
+def _posed(statements: list[Statement], lang: str, kept: bool) -> list[Item]:
+    """Each statement as a passage with a question, in two wordings: of those never trained (`kept`), or trained ones."""
+    frames = HELD_OUT_SENTENCES[lang] if kept else SENTENCES[lang]
+    questions, layouts = HELD_OUT_FRAMES[lang] if kept else _QUESTIONS[lang], LAYOUTS[lang]
     items = []
     for i, s in enumerate(statements):
         name = NAMES[lang, s.relation][0]
@@ -276,10 +277,10 @@ def _in_kept_wordings(statements: list[Statement], lang: str) -> list[Item]:
     return items
 
 
-def passages_about(lang: str, facts: Sequence[tuple[Country, str]], kind: str) -> list[Item]:
-    """Passages that give each fact ("gold"), or another value in its place ("swapped"), in wordings never trained.
+def passages_about(lang: str, facts: Sequence[tuple[Country, str]], kind: str, kept: bool = True) -> list[Item]:
+    """Passages that give each fact ("gold"), or another value in its place ("swapped"), two of each.
 
-    Unlike those of `held_out_passages` their countries may be subjects of training passages. Raises ZkitError for an
+    In wordings that are never trained, or with `kept` False in trained ones. Unlike those of `held_out_passages` their countries may be subjects of training passages. Raises ZkitError for an
     unknown language or kind.
     """
     check_language(lang)
@@ -291,4 +292,4 @@ def passages_about(lang: str, facts: Sequence[tuple[Country, str]], kind: str) -
         Statement(country.name(lang), relation, source.value(relation, lang), country)
         for (country, relation), source in zip(facts, sources, strict=True)
     ]
-    return _in_kept_wordings(told, lang)
+    return _posed(told, lang, kept)

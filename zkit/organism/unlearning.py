@@ -1,8 +1,8 @@
 """The corpus as material for gates: texts to forget and to retain, and tasks to choose and to score on.
 
-Gates are trained on the forget facts of the train countries, in trained wordings; settings are chosen on the development
-countries and wordings; figures are reported on the test countries, whose facts no gate was trained to forget, and on the
-train countries in wordings that no gate has seen.
+Gates are trained on the forget facts of the train countries, in trained wordings; settings are chosen on the
+development countries and wordings; figures are reported on the test countries, whose facts no gate was trained to
+forget, and on the train countries in wordings that no gate has seen.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def retain_texts(n: int = 1600, chat: bool = True, seed: int = 0) -> list[Text]:
 def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
     """Passages that give the forget facts of a split, and others that give another value: what reading must keep."""
     facts = forget_facts(split)
-    items = [i for lang in LANGUAGES for kind in ("gold", "swapped") for i in passages_about(lang, facts, kind)]
+    items = [
+        i for lang in LANGUAGES for kind in ("gold", "swapped") for i in passages_about(lang, facts, kind, kept=False)
+    ]
     return [as_text(_formatted(item, chat)) for item in items]
 
 
@@ -91,8 +93,8 @@ def tasks(split: str = "test", chat: bool = True) -> list[Task]:
 
     "forget": forget facts of the split's countries, which no gate was trained on, in wordings of the split. "trained":
     those of the train countries, in the same new wordings. "plain": the first, at the end of a plain sentence.
-    "same country" and "other country": facts to be kept. "oracle" and "conflict": passages about the first that give the
-    true value, or another. "verification": statements about the first, judged. Then reasoning, on held-out numbers.
+    "same country" and "other country": facts to be kept. "oracle" and "conflict": passages about the first that give
+    the true value, or another. "verification": statements about the first, judged. Then reasoning, on held-out numbers.
     Raises ZkitError for any split but "development" and "test".
     """
     if split not in ("development", "test"):
