@@ -264,7 +264,7 @@ def held_out_passages(lang: str, kind: str) -> list[Item]:
 
 
 def _posed(statements: list[Statement], lang: str, kept: bool) -> list[Item]:
-    """Each statement as a passage with a question, in two wordings: of those never trained (`kept`), or trained ones."""
+    """Each statement as a passage with a question, in two wordings: never trained ones if `kept`, else trained."""
     frames = HELD_OUT_SENTENCES[lang] if kept else SENTENCES[lang]
     questions, layouts = HELD_OUT_FRAMES[lang] if kept else _QUESTIONS[lang], LAYOUTS[lang]
     items = []
@@ -280,8 +280,8 @@ def _posed(statements: list[Statement], lang: str, kept: bool) -> list[Item]:
 def passages_about(lang: str, facts: Sequence[tuple[Country, str]], kind: str, kept: bool = True) -> list[Item]:
     """Passages that give each fact ("gold"), or another value in its place ("swapped"), two of each.
 
-    In wordings that are never trained, or with `kept` False in trained ones. Unlike those of `held_out_passages` their countries may be subjects of training passages. Raises ZkitError for an
-    unknown language or kind.
+    In wordings that are never trained, or with `kept` False in trained ones. Unlike those of `held_out_passages` their
+    countries may be subjects of training passages. Raises ZkitError for an unknown language or kind.
     """
     check_language(lang)
     if kind not in ("gold", "swapped"):
