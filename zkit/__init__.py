@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zkit import claims, generation, organism, positions, projectors, stats, steering
+    from zkit import claims, gating, generation, organism, positions, projectors, stats, steering
     from zkit.edits import Edit, edit
     from zkit.errors import ZkitError
+    from zkit.gating import gate
     from zkit.models import Model, load
     from zkit.projectors import Subspace
     from zkit.recording import mean_state, record, token_states
@@ -25,9 +26,10 @@ _HOMES = {
     "edit": "edits",
     "Subspace": "projectors",
     "steer": "steering",
+    "gate": "gating",
     "ZkitError": "errors",
 }
-_MODULES = ("claims", "generation", "organism", "positions", "projectors", "stats", "steering")
+_MODULES = ("claims", "gating", "generation", "organism", "positions", "projectors", "stats", "steering")
 
 __all__ = [*_HOMES, *_MODULES]
 __version__ = "0.1.0"

@@ -4,14 +4,15 @@ Source: the Qwen3 lambda-gates cards (baseline, NKE and chat variants).
 """
 
 from zkit.gating.apply import edits, fold, gate, neuron_factors
-from zkit.gating.checkpoints import load, save
+from zkit.gating.checkpoints import load, save, save_half
 from zkit.gating.evaluate import Question, Task, evaluate
-from zkit.gating.gates import Gates, initial_logits, knowledge_neurons
+from zkit.gating.gates import OFF_FRACTIONS, Gates, initial_logits, knowledge_neurons
 from zkit.gating.texts import Text, mark, read_jsonl
 from zkit.gating.train import train
 from zkit.gating.variants import VARIANTS, Recipe, recipe
 
 __all__ = [
+    "OFF_FRACTIONS",
     "VARIANTS",
     "Gates",
     "Question",
@@ -30,5 +31,6 @@ __all__ = [
     "read_jsonl",
     "recipe",
     "save",
+    "save_half",
     "train",
 ]

@@ -11,8 +11,9 @@ import json
 import os
 import pickle
 import re
-import shutil
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +63,45 @@ def save(gates: Gates, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and not ({p.name for p in folder.iterdir()} <= _WRITTEN if folder.is_dir() else False):
         raise ZkitError(f"{folder} holds other files; give a new folder for the gates")
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     own = {key: value for key, value in gates.note.items() if key not in _DERIVED}
-    save_file({"logits": gates.logits.contiguous()}, part / SAFETENSORS, {"format": _FORMAT, "note": json.dumps(own)})
-    torch.save({WRITTEN_KEY.format(i): row.clone() for i, row in enumerate(gates.logits)}, part / PICKLE)
-    (part / INDICES).write_text(json.dumps(knowledge_neurons(gates)))
-    (part / STATISTICS).write_text(json.dumps(gates.statistics(), indent=1) + "\n")
-    (part / THRESHOLDS[0]).write_text(",".join(repr(t) for t in gates.thresholds) + "\n")
-    old = folder.with_name(folder.name + ".old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(part, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        part = Path(beside, "new")
+        part.mkdir()
+        _write(replace(gates, note=own), part / SAFETENSORS, torch.float32)
+        torch.save({WRITTEN_KEY.format(i): row.clone() for i, row in enumerate(gates.logits)}, part / PICKLE)
+        (part / INDICES).write_text(json.dumps(knowledge_neurons(gates)))
+        (part / STATISTICS).write_text(json.dumps(gates.statistics(), indent=1) + "\n")
+        (part / THRESHOLDS[0]).write_text(",".join(repr(t) for t in gates.thresholds) + "\n")
+        if folder.exists():
+            os.replace(folder, Path(beside, "old"))
+        os.replace(part, folder)
     return folder
 
 
 _WRITTEN = {SAFETENSORS, PICKLE, INDICES, STATISTICS, THRESHOLDS[0]}
 _DERIVED = ("thresholds", "indices_wrong")
+
+
+def save_half(gates: Gates, path: str | Path) -> Path:
+    """Write one ``.safetensors`` file with the note and the logits in float16; returns its path.
+
+    Raises ZkitError for a logit that float16 cannot hold.
+    """
+    path = Path(path)
+    if not bool(torch.isfinite(gates.logits.half()).all()):
+        raise ZkitError(f"a logit of {float(gates.logits.abs().max()):.0f} does not fit float16; use gating.save")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    _write(gates, part, torch.float16)
+    os.replace(part, path)
+    return path
+
+
+def _write(gates: Gates, path: Path, dtype: torch.dtype) -> None:
+    note = json.dumps(dict(gates.note))
+    save_file({"logits": gates.logits.to(dtype).contiguous()}, path, {"format": _FORMAT, "note": note})
+    path.chmod(0o644)  # safetensors makes files for their owner alone
 
 
 def _read_safetensors(path: Path) -> Gates:
@@ -99,10 +120,12 @@ def _read_pickle(path: Path) -> Tensor:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ZkitError(
-            f"{path} holds pickled objects besides tensors, which could run code; ask for a state dict of tensors"
+            f"{path} is damaged, or holds pickled objects besides tensors, which could run code; copy it again, or ask "
+            "for a state dict of tensors"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ZkitError(f"{path} cannot be read ({str(error).splitlines()[0]}); copy it again") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ZkitError(f"{path} cannot be read ({reason}); copy it again") from error
     if isinstance(state, Tensor):
         return state
     if not isinstance(state, Mapping):
@@ -121,6 +144,9 @@ def _from_state(state: Mapping[str, Any], path: Path) -> Tensor:
             f"{path} has no keys like '{WRITTEN_KEY.format('<i>')}' and is not one tensor [n_layers, d_mlp]; "
             f"its keys begin with {', '.join(map(repr, list(state)[:3])) or 'nothing'}"
         )
+    for key, value in state.items():
+        if _KEY.search(str(key)) and not isinstance(value, Tensor):
+            raise ZkitError(f"{path} holds a {type(value).__name__} under {key!r}; a tensor was expected")
     missing = sorted(set(range(max(found) + 1)) - set(found))
     if missing:
         raise ZkitError(f"{path} lacks the gates of layers {', '.join(map(str, missing))}; copy the checkpoint again")

@@ -45,7 +45,7 @@ class Task:
 
 def said(text: str) -> str:
     """An answer without the space and the full stop around it."""
-    return text.strip().rstrip(".。")
+    return text.strip().rstrip(".。").rstrip()
 
 
 def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
@@ -156,8 +156,8 @@ def area_between(off: Sequence[float], forgotten: Sequence[float], damage: Seque
     It is 1 for gates that forget everything and damage nothing as soon as one neuron is off, and 0 for blind ones.
     Raises ZkitError for fewer than two shares.
     """
-    if len(off) < 2:
-        raise ZkitError("an area needs at least two shares of neurons off")
+    if len(set(off)) < 2:
+        raise ZkitError("an area needs at least two different shares of neurons off")
     order = np.argsort(off)
     gap = np.asarray(forgotten, float)[order] - np.asarray(damage, float)[order]
     x = np.asarray(off, float)[order]

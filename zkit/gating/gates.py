@@ -55,6 +55,11 @@ class Gates:
         return self.logits.sigmoid()
 
     @property
+    def _exact(self) -> Float[Tensor, "n_layers d_mlp"]:
+        """The values in double precision, in which those near 1 differ and only a negative logit is below 0.5."""
+        return self.logits.double().sigmoid()
+
+    @property
     def thresholds(self) -> tuple[float, ...]:
         """The thresholds that turn off 5, 25, 50, 75 and 95% of all neurons."""
         return tuple(self.threshold(off) for off in OFF_FRACTIONS)
@@ -66,10 +71,9 @@ class Gates:
         """
         if not 0 < off < 1:
             raise ZkitError(f"a share of neurons to turn off must lie between 0 and 1; got {off}")
-        ranked = self.values.double().flatten().sort().values
-        k = round(off * len(ranked))
-        low, high = ranked[max(k - 1, 0)], ranked[min(k, len(ranked) - 1)]
-        return float((low + high) / 2)
+        ranked = torch.cat([torch.zeros(1), self._exact.flatten().sort().values, torch.ones(1)])
+        k = round(off * self.logits.numel())
+        return float((ranked[k] + ranked[k + 1]) / 2)
 
     def off(self, threshold: float) -> Bool[Tensor, "n_layers d_mlp"]:
         """Which neurons a hard gate turns off: those with lambda < threshold. ZkitError for one outside (0, 1)."""
@@ -78,7 +82,7 @@ class Gates:
                 f"a threshold compares with gates between 0 and 1; got {threshold}. For a share of neurons, "
                 "use gates.threshold(share)"
             )
-        return self.values.double() < threshold
+        return self._exact < threshold
 
     def off_fraction(self, threshold: float) -> float:
         """Share of all neurons that a hard gate at ``threshold`` turns off."""
@@ -86,7 +90,7 @@ class Gates:
 
     def statistics(self) -> dict[str, Any]:
         """What ``gate_stats.json`` says: counts, moments of lambda, the five thresholds with their off-fractions."""
-        values = self.values.double()
+        values = self._exact
         return {
             "total_gates": values.numel(),
             "n_layers": self.n_layers,

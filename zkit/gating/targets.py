@@ -50,6 +50,6 @@ class BaseLogits:
         """Base logits of a batch's targets; of texts that need none, zeros."""
         if self.cache is None:
             return self._run(rows)
-        width = next(iter(self.cache.values())).shape[-1]
-        parts = [self.cache.get(i, torch.zeros(len(self.texts[i].entity), width)) for i in chosen]
-        return torch.cat(parts).to(rows.ids.device)
+        some = next(iter(self.cache.values()))
+        parts = [self.cache.get(i, some.new_zeros(len(self.texts[i].entity), some.shape[-1])) for i in chosen]
+        return torch.cat(parts)

@@ -49,14 +49,14 @@ def mark(prompt: Prompt, text: str, *entities: str) -> Text:
 def read_jsonl(path: str | Path) -> list[Text]:
     """Texts from a file as described above.
 
-    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, and an entity that does not
-    occur in its text; and for a file without lines.
+    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, and an entity that is no string
+    or does not occur in its text; and for a file without lines.
     """
     path = Path(path)
     if not path.is_file():
         raise ZkitError(f"there is no file {path}; give a JSONL file of texts")
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -64,9 +64,10 @@ def read_jsonl(path: str | Path) -> list[Text]:
             if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"]:
                 raise ZkitError('a line is an object with a "text" that is not empty')
             entities = row.get("entity", [])
-            found.append(
-                mark(row.get("prompt", ""), row["text"], *([entities] if isinstance(entities, str) else entities))
-            )
+            entities = [entities] if isinstance(entities, str) else entities
+            if not isinstance(entities, list) or not all(isinstance(entity, str) for entity in entities):
+                raise ZkitError('"entity" is a string or a list of strings')
+            found.append(mark(row.get("prompt", ""), row["text"], *entities))
         except (json.JSONDecodeError, ZkitError) as error:
             raise ZkitError(f"line {number} of {path}: {error}") from error
     if not found:
@@ -104,7 +105,7 @@ def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Token
             before = text.prompt
         else:
             raise ZkitError("a conversation needs the chat template; use chat=True, or plain prompts")
-        lead = list(model.tokenizer(before, add_special_tokens=False).input_ids)
+        lead = list(model.tokenizer(before, add_special_tokens=not chat).input_ids)
         split = model.tokenizer(text.text, add_special_tokens=False, return_offsets_mapping=True)
         ids = list(split.input_ids)
         entity = [any(a < stop and b > start for start, stop in text.entities) for a, b in split.offset_mapping]

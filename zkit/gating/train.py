@@ -108,12 +108,13 @@ class Run:
         self.optimizer = torch.optim.Adam([self.logits], lr=recipe.learning_rate)
         self.log: list[Step] = []
         self.identity = {"recipe": recipe.as_dict(), "model_sha256": model.sha256, "texts_sha256": self._digest()}
-        self.base = BaseLogits(model, self.texts, self.n_forget, recipe.w > 0)
         if out is not None:
             self._open(out, resume)
+        self.base = BaseLogits(model, self.texts, self.n_forget, recipe.w > 0)
 
     def _digest(self) -> str:
-        return hashlib.sha256(json.dumps([(t.ids, t.start, t.entity) for t in self.texts]).encode()).hexdigest()
+        texts = [self.n_forget, *((t.ids, t.start, t.entity) for t in self.texts)]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
     def _open(self, out: Path, resume: bool) -> None:
         path = out / CHECKPOINT
@@ -125,7 +126,7 @@ class Run:
             )
         out.mkdir(parents=True, exist_ok=True)
         if resume:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location=self.logits.device, weights_only=True)
             if state["identity"] != self.identity:
                 other = next(key for key in self.identity if state["identity"][key] != self.identity[key])
                 raise ZkitError(f"{path} belongs to another run: its {other} differs; start afresh in another folder")
@@ -151,7 +152,7 @@ class Run:
 
     def advance(self, until: int | None = None, save_every: int = 50, progress: bool = True) -> None:
         """Train up to step ``until`` (default: the last)."""
-        last = min(until or self.steps, self.steps)
+        last = self.steps if until is None else min(until, self.steps)
         with tqdm(total=last, initial=len(self.log), desc=self.recipe.variant, disable=not progress) as bar:
             while len(self.log) < last:
                 self.log.append(self._step(len(self.log)))
