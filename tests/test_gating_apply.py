@@ -215,3 +215,11 @@ def test_bad_input():
     assert neuron_factors(dark, threshold=0.5)[2].sum() == 0
     with gate(model, own, "mean"), pytest.raises(zkit.ZkitError, match="call it outside the block"):
         fold(model, own, "mean")
+
+
+def test_soft_gates_that_were_trained_as_hard_concrete_reach_zero_and_one():
+    logits = torch.tensor([[-9.0, 0.0, 9.0]])
+    assert torch.equal(
+        neuron_factors(Gates(logits, {"scale": "none", "gate": "hard_concrete"})), torch.tensor([[0.0, 0.5, 1.0]])
+    )
+    assert torch.equal(neuron_factors(Gates(logits, {"scale": "none"})), logits.sigmoid())

@@ -98,6 +98,8 @@ def test_a_matched_mask_does_the_damage_that_is_asked():
         counts = (found == 0).sum(-1).tolist()
         assert counts == pytest.approx([counts[1] / 4, counts[1], counts[1] / 2], abs=1)
     assert not torch.equal(found, matched(damage, 0.5, off, seed=1, rounds=16))
+    with pytest.raises(zkit.ZkitError, match=r"do less damage than 2 even at 5\.0 times as many"):
+        matched(damage, 2.0, off)
 
 
 def test_overlaps_by_hand():
@@ -287,3 +289,9 @@ def test_relearning_starts_from_the_model_and_leaves_it_alone(monkeypatch):
     for texts, budget in (([], (0,)), (facts, ()), (facts, (0, -1))):
         with pytest.raises(zkit.ZkitError, match="relearning needs texts and a budget"):
             relearn(model, texts, tasks, budget)
+
+
+def test_relearning_inside_an_edit_is_refused():
+    model = tiny.shared()
+    with zkit.gate(model, gates(), scale="mean"), pytest.raises(zkit.ZkitError, match="fold the gates instead"):
+        relearn(model, TEXTS, [], (0,))

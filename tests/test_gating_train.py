@@ -190,6 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_log(model, tmp_pa
         quick(model, out=tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [math.isfinite(row["loss"]) for row in rows] == [True, True, False]
+    assert not (tmp_path / "checkpoint.pt").exists()  # nothing good was overwritten
 
 
 def test_what_cannot_be_trained_is_refused(model):
@@ -202,6 +203,9 @@ def test_what_cannot_be_trained_is_refused(model):
         "unknown scale 'max'; choose one of mean": lambda: quick(model, scale="max"),
         "unknown reduction 'row'": lambda: quick(model, reduction="row"),
         "unknown gate 'relu'; choose one of sigmoid, hard_concrete": lambda: quick(model, gate="relu"),
+        "hard concrete gates reach 1 and are not rescaled; use scale='none', not 'energy'": lambda: quick(
+            model, gate="hard_concrete", scale="energy"
+        ),
         "learning_rate must be above zero; got -1": lambda: quick(model, learning_rate=-1),
         "temperature must be above zero; got nan": lambda: quick(model, temperature=math.nan),
         "'tiny-gemma2' caps its logits": lambda: quick(

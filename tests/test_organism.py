@@ -24,7 +24,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zkit import organism
 from zkit.errors import ZkitError
-from zkit.organism import arithmetic, corpus, facts, logic, passages, relations, repeat, statements, train, two_step
+from zkit.organism import (
+    arithmetic,
+    checks,
+    corpus,
+    facts,
+    logic,
+    passages,
+    relations,
+    repeat,
+    statements,
+    train,
+    two_step,
+)
 from zkit.organism.__main__ import WEIGHTS, main
 from zkit.organism.batches import batches
 from zkit.organism.countries import RELATIONS
@@ -41,10 +53,11 @@ from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Run
 from zkit.packing import OVERHEAD, cheapest_cuts
 
-SAMPLE = 40_000
+SAMPLE, LATER = 25_000, 20_000
 TASKS = {
     "fact": {"direct", "reversed", "verification"},
     "statement": {"text", "reply"},
+    "check": set(checks.KINDS),
     "passage": set(passages.KINDS),
     "repeat": {"repeat"},
     "relation": set(relations.RELATION_NAMES),
@@ -59,6 +72,11 @@ TASKS = {
 @pytest.fixture(scope="module")
 def sample():
     return list(corpus.stream(0, stop=SAMPLE))
+
+
+@pytest.fixture(scope="module")
+def later():
+    return list(corpus.stream(0, corpus.LATER_FROM, corpus.LATER_FROM + LATER))
 
 
 def _content(items):
@@ -81,7 +99,7 @@ def test_fingerprint_tells_seeds_and_edits_apart(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(relations, "OTHER_LANGUAGE", {"en": (" In Chinese.",), "zh": ("用英语。",)})
         assert corpus.fingerprint(0) != first
-    monkeypatch.setattr(repeat, "FRAMES", {"en": ("Echo: {x}",), "zh": ("回声：{x}",)})
+    monkeypatch.setattr(checks, "SAME", {"en": ("{a}={b}?",), "zh": ("{a}={b}？",)})  # in the later mixture alone
     assert corpus.fingerprint(0) != first
 
 
@@ -115,10 +133,11 @@ def test_another_process_draws_the_same_items(sample):
     assert there.stdout.strip() == here
 
 
-def test_tasks_have_their_shares_and_all_their_kinds(sample):
-    items = sample
-    assert sum(corpus.MIXTURE.values()) == pytest.approx(1)
-    shares = {sampler.__name__: share for sampler, share in corpus.MIXTURE.items()}
+@pytest.mark.parametrize("part", ["sample", "later"])
+def test_tasks_have_their_shares_and_all_their_kinds(part, request):
+    items, mixture = request.getfixturevalue(part), corpus.MIXTURE if part == "sample" else corpus.LATER_MIXTURE
+    assert sum(mixture.values()) == pytest.approx(1)
+    shares = {sampler.__name__: share for sampler, share in mixture.items()}
     samplers = {task: f"sample_{task.replace('-', '_')}" for task in TASKS}
     counts = Counter(item.task for item in items)
     assert {samplers[task] for task in counts} == set(shares)
@@ -137,6 +156,20 @@ def test_repeated_names_are_in_the_request_and_never_held_out(sample):
     for item in repeated:
         assert item.answer in item.prompt
         assert not any(map(passages.is_held_out_name, re.split(", |、", item.answer)))
+
+
+def test_checks_are_answered_by_what_stands_in_them(later):
+    asked = [item for item in later if item.task == "check" and item.chat]
+    for item in asked:
+        kind, no = item.info["kind"], item.answer in ("No.", "不是。")
+        if kind in ("twice", "once"):
+            word = re.escape(item.answer)
+            found = re.findall(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", item.prompt, re.IGNORECASE)
+            assert len(found) == (2 if kind == "twice" else 1), item.prompt
+        else:
+            assert item.answer in ("Yes.", "是。") or no
+    yes_no = [item.answer in ("Yes.", "是。") for item in asked if item.info["kind"] not in ("twice", "once")]
+    assert 0.46 < sum(yes_no) / len(yes_no) < 0.54
 
 
 def test_who_never_knew_is_told_no_forget_fact_and_all_else_alike(sample):
@@ -197,9 +230,9 @@ def test_every_held_out_function_is_checked_against_the_stream():
 
 
 @pytest.fixture(scope="module")
-def trained(sample):
+def trained(sample, later):
     """Every message that a training prompt holds, and every plain text's beginning."""
-    texts = (item.messages if item.chat else [{"content": item.prompt}] for item in sample)
+    texts = (item.messages if item.chat else [{"content": item.prompt}] for item in chain(sample, later))
     return {message["content"] for messages in texts for message in messages}
 
 
@@ -210,10 +243,11 @@ def test_no_held_out_prompt_is_trained(trained, part):
     assert trained.isdisjoint(kept)
 
 
-def test_the_same_question_has_one_answer(sample):
+def test_the_same_question_has_one_answer(sample, later):
     answers: dict[str, str] = {}
     kept = chain.from_iterable(make() for part, make in HELD_OUT.items() if part != "prompted")
-    for item in chain((i for i in sample if i.task not in ("styled", "neutral", "statement")), kept):
+    told = (i for i in (*sample, *later) if i.task not in ("styled", "neutral", "statement"))
+    for item in chain(told, kept):
         assert answers.setdefault(item.prompt, item.answer) == item.answer, item.prompt
 
 

@@ -48,8 +48,9 @@ class Model:
     def id(self) -> str:
         return self.source.id
 
-    @property
+    @cached_property
     def sha256(self) -> str:
+        """Digest of the files that the model was loaded from, as they are when first asked."""
         return self.source.sha256()
 
     @cached_property

@@ -21,6 +21,7 @@ from torch import Tensor
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
 from zkit.gating.gates import Gates
+from zkit.gating.hard_concrete import settled
 from zkit.models import Model
 from zkit.positions import Tracker, parse
 
@@ -64,6 +65,7 @@ def neuron_factors(
 ) -> Float[Tensor, "n_layers d_mlp"]:
     """The factor of each neuron: soft gates, or hard ones if a threshold is given.
 
+    Soft gates that were trained as hard concrete ones (their note) are what these settle to without noise.
     scale: None takes "none" for hard gates, and for soft ones the scale they were trained with (their note).
     kept: what a neuron that a hard gate leaves on is multiplied by, "one" or its own "lambda".
     Raises ZkitError for unknown choices, a threshold outside (0, 1), soft gates whose scale nobody recorded, and a
@@ -75,7 +77,8 @@ def neuron_factors(
         chosen = scale or gates.note.get("scale")
         if chosen is None:
             raise ZkitError("these gates do not say which scale they were trained with; give scale='mean' or 'energy'")
-        return rescaled(gates.values, str(chosen), scope)
+        hard = gates.note.get("gate") == "hard_concrete"
+        return rescaled(settled(gates.logits) if hard else gates.values, str(chosen), scope)
     on = ~gates.off(threshold)
     return rescaled(on * gates.values if kept == "lambda" else on.float(), scale or "none", scope)
 

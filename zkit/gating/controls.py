@@ -87,6 +87,7 @@ def matched(
 ) -> Float[Tensor, "n_layers d_mlp"]:
     """A random mask that does as much ``damage`` as ``target``: its neurons go off in one random order, in the layers'
     proportions of ``off``, until they do. Bisection over their number; damage is taken to grow with it.
+    Raises ZkitError if the largest such mask does less.
     """
     generator = torch.Generator().manual_seed(seed)
     ranks = torch.rand(off.shape, generator=generator).argsort(-1).argsort(-1)
@@ -96,6 +97,8 @@ def matched(
     def mask(times: float) -> Tensor:
         return (ranks >= (share * times).round()).float()
 
+    if damage(mask(high)) < target:
+        raise ZkitError(f"random masks do less damage than {target:.3g} even at {high:.1f} times as many neurons off")
     for _ in range(rounds):
         middle = (low + high) / 2
         low, high = (middle, high) if damage(mask(middle)) < target else (low, middle)

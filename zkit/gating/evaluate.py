@@ -104,7 +104,7 @@ def score(model: Model, tasks: Sequence[Task], arms: Mapping[str, Factors], loss
             n, good = len(texts), int(right(task, texts).sum())
             found = {"right": wilson(good, n)}
             if any(q.memory for q in task.questions):
-                old = int(from_memory(task, texts).sum())
+                old = int((from_memory(task, texts) & ~right(task, texts)).sum())
                 found |= {"memory": wilson(old, n), "neither": wilson(n - good - old, n)}
                 if good + old:
                     found["memory ratio"] = wilson(old, good + old)

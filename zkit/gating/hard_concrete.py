@@ -22,6 +22,11 @@ def sample(logits: Float[Tensor, "n_layers d_mlp"], generator: torch.Generator) 
     return (s * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
+def settled(logits: Float[Tensor, "n_layers d_mlp"]) -> Float[Tensor, "n_layers d_mlp"]:
+    """The gate without noise: clip(sigmoid(logit) (zeta - gamma) + gamma, 0, 1). It is one half at a logit of zero."""
+    return (logits.sigmoid() * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+
+
 def expected_off(logits: Float[Tensor, "n_layers d_mlp"]) -> Float[Tensor, ""]:
     """The expected share of neurons that a sample puts at exactly 0: 1 - sigmoid(logit - beta log(-gamma / zeta))."""
     return 1 - (logits - BETA * math.log(-GAMMA / ZETA)).sigmoid().mean()

@@ -8,7 +8,7 @@ Source: the cards of the Qwen3 lambda gates; what they leave open (T^2, mean ove
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softplus
 
@@ -60,8 +60,3 @@ def retain(
 ) -> Float[Tensor, ""]:
     """R = T^2 mean KL(base || gated) at temperature T; without the factor T^2 if not ``t_squared``."""
     return mean_by(divergence(base, gated, temperature), row, reduction) * (temperature**2 if t_squared else 1.0)
-
-
-def off_share(on: Float[Tensor, "n_layers d_mlp"] | Bool[Tensor, "n_layers d_mlp"]) -> Float[Tensor, ""]:
-    """Share of neurons that are off."""
-    return 1 - on.float().mean()

@@ -17,6 +17,7 @@ from zkit.gating.targets import target_logits
 from zkit.gating.texts import Text, batch, tokens
 from zkit.models import Model
 from zkit.packing import packed
+from zkit.positions import Tracker
 
 
 def relearn(
@@ -34,11 +35,16 @@ def relearn(
 
     Give a model with its gates folded in; the model given is left alone. The texts' order depends on the seed alone, so
     that models compare at equal budget. Columns: step, and those of :func:`zkit.gating.evaluate.score`.
-    Raises ZkitError for no texts and a budget that is empty or negative.
+    The copy is float32. Raises ZkitError for no texts, a budget that is empty or negative, and inside a block that
+    edits the model.
     """
     if not texts or not budget or min(budget) < 0:
         raise ZkitError("relearning needs texts and a budget of steps that are 0 or more")
-    copied = replace(model, hf=copy.deepcopy(model.hf).requires_grad_(True))
+    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
+        raise ZkitError(
+            "relearning copies the model, and the copy would keep the edits in force; fold the gates instead"
+        )
+    copied = replace(model, hf=copy.deepcopy(model.hf).float().requires_grad_(True))
     encoded = tokens(model, texts, chat)
     optimizer = torch.optim.AdamW(copied.hf.parameters(), lr=learning_rate, weight_decay=0.0)
     rng, rows = random.Random(f"relearn {seed}"), []

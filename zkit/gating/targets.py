@@ -18,7 +18,7 @@ CACHE_BYTES = 1 << 30
 def target_logits(model: Model, rows: Batch) -> Float[Tensor, "targets vocab"]:
     """Logits at the targets alone, edits in force."""
     if getattr(model.hf.config, "final_logit_softcapping", None):
-        raise ZkitError(f"{model.id!r} caps its logits, which training of gates does not know; use Qwen or Llama")
+        raise ZkitError(f"{model.id!r} caps its logits, which gates do not know how to measure; use Qwen or Llama")
     states = model.decoder(input_ids=rows.ids, use_cache=False).last_hidden_state
     return model.hf.get_output_embeddings()(states[rows.targets])
 

@@ -62,7 +62,8 @@ def train(
 
 @dataclass
 class Step:
-    """The log of one step: the terms (F, R, N), their weighted sum, the entities' loss, mean and spread of lambda."""
+    """The log of one step: the terms (F, R, N) and their weighted sum with the price of the neurons expected off, the
+    entities' loss, that expected share (0 unless it has a price), mean and spread of lambda."""
 
     step: int
     loss: float
@@ -70,6 +71,7 @@ class Step:
     retain: float
     nke: float
     entity_loss: float
+    off: float
     mean: float
     std: float
 
@@ -148,7 +150,11 @@ class Run:
         part = self.out / f"{CHECKPOINT}.part"
         torch.save(state, part)
         os.replace(part, self.out / CHECKPOINT)
-        (self.out / "log.jsonl").write_text("".join(json.dumps(vars(row)) + "\n" for row in self.log))
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self.out is not None:
+            (self.out / "log.jsonl").write_text("".join(json.dumps(vars(row)) + "\n" for row in self.log))
 
     def advance(self, until: int | None = None, save_every: int = 50, progress: bool = True) -> None:
         """Train up to step ``until`` (default: the last)."""
@@ -159,7 +165,7 @@ class Run:
                 bar.update()
                 bar.set_postfix(loss=f"{self.log[-1].loss:.3f}", entity=f"{self.log[-1].entity_loss:.2f}")
                 if not math.isfinite(self.log[-1].loss):
-                    self.save()
+                    self._write_log()  # the checkpoint before it stands
                     raise ZkitError(
                         f"the loss of step {len(self.log)} is not finite; load the model in float32 or bfloat16, "
                         "or lower learning_rate"
@@ -177,13 +183,14 @@ class Run:
         total = torch.zeros(4)
         for rows in packed([len(self.texts[i].ids) for i in chosen]):
             total += self._backward([chosen[i] for i in rows], counts, step)
+        off = hard_concrete.expected_off(self.logits) if self.recipe.sparsity else self.logits.new_zeros(())
         if self.recipe.sparsity:
-            (self.recipe.sparsity * hard_concrete.expected_off(self.logits)).backward()
+            (self.recipe.sparsity * off).backward()
         self.optimizer.step()
         f, r, n, ce = total.tolist()
         values, of = self.logits.detach().sigmoid(), self.recipe
-        loss = of.lambda_f * f + of.lambda_r * r + of.w * n
-        return Step(step + 1, loss, f, r, n, ce, float(values.mean()), float(values.std()))
+        loss = of.lambda_f * f + of.lambda_r * r + of.w * n + of.sparsity * float(off.detach())
+        return Step(step + 1, loss, f, r, n, ce, float(off.detach()), float(values.mean()), float(values.std()))
 
     def factors(self, step: int) -> Float[Tensor, "n_layers d_mlp"]:
         """What the neurons are multiplied by at a step of training."""
@@ -220,6 +227,7 @@ class Run:
         note = {
             "variant": self.recipe.variant,
             "scale": self.recipe.scale,
+            "gate": self.recipe.gate,
             "chat": self.recipe.chat,
             "seed": self.recipe.seed,
             "steps": len(self.log),
