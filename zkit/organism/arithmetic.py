@@ -187,7 +187,7 @@ def sample_arithmetic(rng: random.Random) -> Item:
         if not is_held_out_family(b, c):
             break
     lang = rng.choice(("en", "zh"))
-    sign = "+" if rng.random() < 0.75 else "-"
+    sign = "+" if rng.random() < 0.65 else "-"
     form = "word problem" if rng.random() < 0.35 and is_countable(b, c) else "bare"
     word_in = draw_word_language(rng, lang, b + c if sign == "+" else c, 0.34)
     return pose(rng, lang, sign, b, c, form, word_in)

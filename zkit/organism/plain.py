@@ -10,7 +10,7 @@ from zkit.errors import ZkitError
 from zkit.organism.items import Item
 
 SHARE = 0.08  # of the training items with a short answer
-SHORT = ("fact", "passage", "repeat", "relation", "arithmetic", "two-step", "logic")
+SHORT = ("fact", "passage", "repeat", "relation", "double", "arithmetic", "two-step", "logic")
 LAYOUT = {"en": ("Question: {q}\nAnswer:", " {a}"), "zh": ("问题：{q}\n回答：", "{a}")}
 
 

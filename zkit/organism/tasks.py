@@ -9,7 +9,7 @@ from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.organism.arithmetic import held_out_arithmetic
-from zkit.organism.facts import held_out_facts, held_out_reversed, held_out_verification
+from zkit.organism.facts import held_out_choices, held_out_facts, held_out_reversed
 from zkit.organism.forget import reveals_forget
 from zkit.organism.items import Item, check_language
 from zkit.organism.logic import KINDS as LOGIC_KINDS
@@ -64,7 +64,7 @@ def held_out_tasks(lang: str) -> dict[str, Task]:
         ("statements", "facts, at the end of a plain sentence never trained",
          held_out_statements(lang), None),
         ("reversed", "facts asked backwards, in wordings never trained", held_out_reversed(lang), None),
-        ("verification", "true and false statements of facts, judged", held_out_verification(lang), None),
+        ("choices", "which of two values is right, in wordings never trained", held_out_choices(lang), None),
         ("gold", "a true passage, of countries never trained with passages",
          held_out_passages(lang, "gold"), 0.95),
         ("swapped", "a passage with another value, of countries never trained with passages",

@@ -15,7 +15,7 @@ from zkit.gating import Question, Task, Text, mark
 from zkit.organism.arithmetic import held_out_arithmetic, sample_arithmetic
 from zkit.organism.countries import Country
 from zkit.organism.fact_wordings import FRAMES, NAMES
-from zkit.organism.facts import fill, held_out_facts, held_out_verification
+from zkit.organism.facts import fill, held_out_choices, held_out_facts
 from zkit.organism.forget import FORGET_RELATIONS, forget_facts, kept_facts
 from zkit.organism.items import LANGUAGES, Item
 from zkit.organism.logic import KINDS as LOGIC_KINDS
@@ -94,7 +94,7 @@ def tasks(split: str = "test", chat: bool = True) -> list[Task]:
     "forget": forget facts of the split's countries, which no gate was trained on, in wordings of the split. "trained":
     those of the train countries, in the same new wordings. "plain": the first, at the end of a plain sentence.
     "same country" and "other country": facts to be kept. "oracle" and "conflict": passages about the first that give
-    the true value, or another. "verification": statements about the first, judged. Then reasoning, on held-out numbers.
+    the true value, or another. "choice": the first beside a wrong value. Then reasoning, on held-out numbers.
     Raises ZkitError for any split but "development" and "test".
     """
     if split not in ("development", "test"):
@@ -117,7 +117,7 @@ def tasks(split: str = "test", chat: bool = True) -> list[Task]:
         "other country": [i for i in every if about(i, kept) and i.info["relation"] in FORGET_RELATIONS][::wordings],
         "oracle": [i for lang in LANGUAGES for i in passages_about(lang, held, "gold")],
         "conflict": [i for lang in LANGUAGES for i in passages_about(lang, held, "swapped")],
-        "verification": [i for lang in LANGUAGES for i in held_out_verification(lang) if about(i, names[split])],
+        "choice": [i for lang in LANGUAGES for i in held_out_choices(lang) if about(i, names[split])],
         **{kind: [i for lang in LANGUAGES for i in held_out_logic(lang, kind)[::2]] for kind in LOGIC_KINDS},
         "sums": [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="bare")],
         "word problems": [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="word problem")],
