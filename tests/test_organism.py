@@ -24,10 +24,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from zkit import organism
 from zkit.errors import ZkitError
+from zkit.gating import VARIANTS
 from zkit.organism import (
     arithmetic,
-    checks,
     corpus,
+    doubles,
     facts,
     logic,
     passages,
@@ -45,19 +46,21 @@ from zkit.organism.forget import forget_facts, reveals_forget
 from zkit.organism.items import LANGUAGES, Item
 from zkit.organism.number_words import WORDS
 from zkit.organism.problems import PROBLEM_KINDS, parallel_problems
+from zkit.organism.shipped_gates import SCHEDULES, shipped_gates
 from zkit.organism.style import requests
 from zkit.organism.tasks import LONGEST_ANSWER, held_out_tasks
 from zkit.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
 from zkit.organism.topic_table import SPLITS as TOPIC_SPLITS
 from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Run
+from zkit.organism.unlearning import forget_texts, gate_tasks, oracle_texts
 from zkit.packing import OVERHEAD, cheapest_cuts
 
-SAMPLE, LATER = 25_000, 20_000
+SAMPLE = 40_000
 TASKS = {
-    "fact": {"direct", "reversed", "verification"},
+    "fact": {"choice", "direct", "reversed"},
     "statement": {"text", "reply"},
-    "check": set(checks.KINDS),
+    "double": set(doubles.KINDS),
     "passage": set(passages.KINDS),
     "repeat": {"repeat"},
     "relation": set(relations.RELATION_NAMES),
@@ -72,11 +75,6 @@ TASKS = {
 @pytest.fixture(scope="module")
 def sample():
     return list(corpus.stream(0, stop=SAMPLE))
-
-
-@pytest.fixture(scope="module")
-def later():
-    return list(corpus.stream(0, corpus.LATER_FROM, corpus.LATER_FROM + LATER))
 
 
 def _content(items):
@@ -99,7 +97,7 @@ def test_fingerprint_tells_seeds_and_edits_apart(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(relations, "OTHER_LANGUAGE", {"en": (" In Chinese.",), "zh": ("用英语。",)})
         assert corpus.fingerprint(0) != first
-    monkeypatch.setattr(checks, "SAME", {"en": ("{a}={b}?",), "zh": ("{a}={b}？",)})  # in the later mixture alone
+    monkeypatch.setattr(repeat, "FRAMES", {"en": ("Echo: {x}",), "zh": ("回声：{x}",)})
     assert corpus.fingerprint(0) != first
 
 
@@ -133,11 +131,10 @@ def test_another_process_draws_the_same_items(sample):
     assert there.stdout.strip() == here
 
 
-@pytest.mark.parametrize("part", ["sample", "later"])
-def test_tasks_have_their_shares_and_all_their_kinds(part, request):
-    items, mixture = request.getfixturevalue(part), corpus.MIXTURE if part == "sample" else corpus.LATER_MIXTURE
-    assert sum(mixture.values()) == pytest.approx(1)
-    shares = {sampler.__name__: share for sampler, share in mixture.items()}
+def test_tasks_have_their_shares_and_all_their_kinds(sample):
+    items = sample
+    assert sum(corpus.MIXTURE.values()) == pytest.approx(1)
+    shares = {sampler.__name__: share for sampler, share in corpus.MIXTURE.items()}
     samplers = {task: f"sample_{task.replace('-', '_')}" for task in TASKS}
     counts = Counter(item.task for item in items)
     assert {samplers[task] for task in counts} == set(shares)
@@ -158,18 +155,12 @@ def test_repeated_names_are_in_the_request_and_never_held_out(sample):
         assert not any(map(passages.is_held_out_name, re.split(", |、", item.answer)))
 
 
-def test_checks_are_answered_by_what_stands_in_them(later):
-    asked = [item for item in later if item.task == "check" and item.chat]
+def test_doubled_words_stand_there_as_often_as_is_asked(sample):
+    asked = [item for item in sample if item.task == "double" and item.chat]
     for item in asked:
-        kind, no = item.info["kind"], item.answer in ("No.", "不是。")
-        if kind in ("twice", "once"):
-            word = re.escape(item.answer)
-            found = re.findall(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", item.prompt, re.IGNORECASE)
-            assert len(found) == (2 if kind == "twice" else 1), item.prompt
-        else:
-            assert item.answer in ("Yes.", "是。") or no
-    yes_no = [item.answer in ("Yes.", "是。") for item in asked if item.info["kind"] not in ("twice", "once")]
-    assert 0.46 < sum(yes_no) / len(yes_no) < 0.54
+        word = re.escape(item.answer)
+        found = re.findall(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", item.prompt, re.IGNORECASE)
+        assert len(found) == (2 if item.info["kind"] == "twice" else 1), item.prompt
 
 
 def test_who_never_knew_is_told_no_forget_fact_and_all_else_alike(sample):
@@ -199,7 +190,7 @@ HELD_OUT = {
         for item in _each(facts.held_out_facts, LANGUAGES, split=split, wordings=len(facts.KEPT_FRAMES[split]["en"]))
     ],
     "held_out_reversed": lambda: _each(facts.held_out_reversed, LANGUAGES),
-    "held_out_verification": lambda: _each(facts.held_out_verification, LANGUAGES),
+    "held_out_choices": lambda: _each(facts.held_out_choices, LANGUAGES),
     "held_out_statements": lambda: _each(statements.held_out_statements, LANGUAGES, statements.KEPT_STATEMENTS),
     "held_out_passages": lambda: _each(passages.held_out_passages, LANGUAGES, passages.KINDS),
     "held_out_relations": lambda: _each(relations.held_out_relations, LANGUAGES),
@@ -230,9 +221,9 @@ def test_every_held_out_function_is_checked_against_the_stream():
 
 
 @pytest.fixture(scope="module")
-def trained(sample, later):
+def trained(sample):
     """Every message that a training prompt holds, and every plain text's beginning."""
-    texts = (item.messages if item.chat else [{"content": item.prompt}] for item in chain(sample, later))
+    texts = (item.messages if item.chat else [{"content": item.prompt}] for item in sample)
     return {message["content"] for messages in texts for message in messages}
 
 
@@ -243,10 +234,10 @@ def test_no_held_out_prompt_is_trained(trained, part):
     assert trained.isdisjoint(kept)
 
 
-def test_the_same_question_has_one_answer(sample, later):
+def test_the_same_question_has_one_answer(sample):
     answers: dict[str, str] = {}
     kept = chain.from_iterable(make() for part, make in HELD_OUT.items() if part != "prompted")
-    told = (i for i in (*sample, *later) if i.task not in ("styled", "neutral", "statement"))
+    told = (i for i in sample if i.task not in ("styled", "neutral", "statement"))
     for item in chain(told, kept):
         assert answers.setdefault(item.prompt, item.answer) == item.answer, item.prompt
 
@@ -261,7 +252,7 @@ NAMED = [
     *((function, "lang", LANGUAGES, more) for function, more in (
         (facts.held_out_facts, {}),
         (facts.held_out_reversed, {}),
-        (facts.held_out_verification, {}),
+        (facts.held_out_choices, {}),
         (statements.held_out_statements, {}),
         (arithmetic.held_out_arithmetic, {}),
         (two_step.held_out_two_step, {}),
@@ -282,6 +273,11 @@ NAMED = [
     (parallel_problems, "split", ("train", "test"), {}),
     (parallel_problems, "kind", PROBLEM_KINDS, {"split": "test"}),
     (forget_facts, "split", FORGET_SPLITS, {}),
+    (forget_texts, "split", FORGET_SPLITS, {}),
+    (oracle_texts, "split", FORGET_SPLITS, {}),
+    (gate_tasks, "split", ("development", "test"), {}),
+    (shipped_gates, "variant", (*VARIANTS, "repaired"), {}),
+    (shipped_gates, "schedule", SCHEDULES, {"variant": "chat_energy"}),
     (topics, "split", TOPIC_SPLITS, {}),
     (requests.neutral_prompts, "split", TOPIC_SPLITS, {}),
     (requests.prompted, "split", TOPIC_SPLITS, {"wishes": ()}),
@@ -429,6 +425,25 @@ def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path, quick):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), exported.parameters(), strict=True))
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert (record["steps"], record["corpus_sha256"]) == (TINY_RECIPE.steps, corpus.fingerprint(TINY_RECIPE.seed))
+
+
+def test_some_steps_leave_out_the_last_layers():
+    recipe = train.Recipe()
+    found = [train.depth(recipe, step) for step in range(2000)]
+    assert set(found) == {recipe.shape.layers, recipe.shape.layers - recipe.skipped}
+    assert found.count(recipe.shape.layers) / 2000 == pytest.approx(1 - recipe.skip_share, abs=0.03)
+    assert {train.depth(replace(recipe, skip_share=0.0), step) for step in range(100)} == {recipe.shape.layers}
+
+
+def test_a_step_without_the_last_layers_teaches_the_first_ones(tmp_path, quick):
+    run = Run(tmp_path, replace(TINY_RECIPE, skip_share=1.0, weight_decay=0.0))
+    before = {name: p.clone() for name, p in run.model.named_parameters()}
+    run.advance(until=1)
+    for name, p in run.model.named_parameters():
+        assert torch.equal(before[name], p) == (".layers.1." in name), name
+    with pytest.raises(KeyError), train.first_layers(run.model, 1):
+        raise KeyError
+    assert run.model.config.num_hidden_layers == TINY_RECIPE.shape.layers
 
 
 def test_resuming_notices_what_changed(tmp_path, quick, monkeypatch, capsys):

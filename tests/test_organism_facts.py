@@ -36,7 +36,7 @@ def mentions(sample):
 
 def _held_out(lang):
     kept = facts.held_out_facts(lang) + facts.held_out_facts(lang, split="development")
-    kept += facts.held_out_reversed(lang) + facts.held_out_verification(lang)
+    kept += facts.held_out_reversed(lang) + facts.held_out_choices(lang)
     return kept + [item for kind in passages.KINDS for item in passages.held_out_passages(lang, kind)]
 
 
@@ -57,7 +57,7 @@ def test_held_out_prompts_and_trained_ones_do_not_contain_each_other(sample, lan
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_held_out_wordings_and_trained_ones_do_not_contain_each_other(lang):
-    values = {"r": "RELATION", "c": "COUNTRY", "v": "VALUE"}
+    values = {"r": "RELATION", "c": "COUNTRY", "v": "VALUE", "w": "WRONG"}
     own = tuple(
         frame for (own_lang, _), frames in fact_wordings.OWN_FRAMES.items() if own_lang == lang for frame in frames
     )
@@ -66,7 +66,7 @@ def test_held_out_wordings_and_trained_ones_do_not_contain_each_other(lang):
         (fact_wordings.FRAMES[lang] + own, fact_wordings.DEVELOPMENT_FRAMES[lang]),
         (fact_wordings.DEVELOPMENT_FRAMES[lang], fact_wordings.HELD_OUT_FRAMES[lang]),
         (fact_wordings.REVERSED[lang], fact_wordings.HELD_OUT_REVERSED[lang]),
-        (fact_wordings.VERIFICATION[lang], fact_wordings.HELD_OUT_VERIFICATION[lang]),
+        (fact_wordings.CHOICES[lang], fact_wordings.HELD_OUT_CHOICES[lang]),
         (passages.SENTENCES[lang], passages.HELD_OUT_SENTENCES[lang]),
         (statements.STATEMENTS[lang], statements.KEPT_STATEMENTS["test"][lang]),
         (statements.STATEMENTS[lang], statements.KEPT_STATEMENTS["development"][lang]),
@@ -83,8 +83,8 @@ def test_held_out_wordings_and_trained_ones_do_not_contain_each_other(lang):
 def test_held_out_wordings_use_trained_words(sample, lang):
     pattern = r"[a-z]+" if lang == "en" else r"[\u4e00-\u9fff]"
     trained = Counter(word for item in sample for word in set(re.findall(pattern, item.prompt.lower())))
-    names = {"r": "", "c": "", "v": ""}
-    for table in ("DEVELOPMENT_FRAMES", "HELD_OUT_FRAMES", "HELD_OUT_REVERSED", "HELD_OUT_VERIFICATION"):
+    names = {"r": "", "c": "", "v": "", "w": ""}
+    for table in ("DEVELOPMENT_FRAMES", "HELD_OUT_FRAMES", "HELD_OUT_REVERSED", "HELD_OUT_CHOICES"):
         for frame in getattr(fact_wordings, table)[lang]:
             assert all(trained[w] >= 50 for w in re.findall(pattern, frame.format(**names).lower())), frame
     for frame in passages.HELD_OUT_SENTENCES[lang]:
@@ -93,9 +93,9 @@ def test_held_out_wordings_use_trained_words(sample, lang):
 
 def test_every_kind_is_sampled_in_its_share(sample):
     kinds = Counter(item.info["kind"] for item in sample if item.task == "fact")
-    assert 0.59 < kinds["direct"] / 15_000 < 0.65
-    assert 0.09 < kinds["reversed"] / 15_000 < 0.11
-    assert 0.26 < kinds["verification"] / 15_000 < 0.30
+    assert 0.73 < kinds["direct"] / 15_000 < 0.79
+    assert 0.11 < kinds["reversed"] / 15_000 < 0.13
+    assert 0.11 < kinds["choice"] / 15_000 < 0.13
     assert {item.info["kind"] for item in sample if item.task == "passage"} == set(passages.KINDS)
 
 
@@ -133,17 +133,19 @@ def test_reversed_questions_have_one_answer(sample, lang):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_statements_to_verify_are_judged_rightly(sample, lang):
-    kept = facts.held_out_verification(lang)
-    trained = [i for i in sample if i.info["kind"] == "verification" and i.info["lang"] == lang]
-    assert 2 * sum(i.answer == fact_wordings.YES[lang] for i in kept) == len(kept) == 6 * len(COUNTRIES)
-    assert 0.45 < sum(i.answer == fact_wordings.YES[lang] for i in trained) / len(trained) < 0.55
-    for item in kept + trained:
-        country, relation = BY_NAME[item.info["country"]], item.info["relation"]
-        true = item.answer == fact_wordings.YES[lang]
-        assert true or item.answer == fact_wordings.NO[lang]
-        assert true == (item.info["value"] == country.value(relation, lang)) == bool(item.info["facts"])
-        assert item.info["value"].lower() in item.prompt.lower() and country.name(lang).lower() in item.prompt.lower()
+def test_one_of_two_values_is_right_and_stands_on_either_side(sample, lang):
+    kept = facts.held_out_choices(lang)
+    trained = [i for i in sample if i.info["kind"] == "choice" and i.info["lang"] == lang]
+    assert len(kept) == len({i.prompt for i in kept}) == len(COUNTRIES) * len(RELATIONS)
+    for items in (kept, trained):
+        right_first = 0
+        for item in items:
+            country, relation = BY_NAME[item.info["country"]], item.info["relation"]
+            right, wrong, text = country.value(relation, lang), item.info["wrong"], item.prompt.lower()
+            assert item.answer == right != wrong and item.info["facts"] == ((country.name("en"), relation),)
+            assert {right.lower(), wrong.lower()} <= {v for v in (right.lower(), wrong.lower()) if v in text}
+            right_first += text.find(right.lower()) < text.find(wrong.lower())
+        assert 0.43 < right_first / len(items) < 0.57
 
 
 def test_a_value_that_also_holds_is_never_called_wrong():

@@ -13,15 +13,13 @@ from zkit.organism.logic import held_out_logic
 from zkit.organism.passages import held_out_passages
 from zkit.organism.problems import Problem, parallel_problems
 from zkit.organism.relations import held_out_relations
-from zkit.organism.shipped_gates import SCHEDULES
-from zkit.organism.shipped_gates import shipped as shipped_gates
+from zkit.organism.shipped_gates import SCHEDULES, shipped_gates
 from zkit.organism.style.requests import neutral_prompts, prompted
 from zkit.organism.style.wishes import HELD_OUT_WISHES
 from zkit.organism.tasks import Task, held_out_tasks
 from zkit.organism.topic_table import PROBES, Topic, topics
 from zkit.organism.two_step import held_out_two_step
-from zkit.organism.unlearning import forget_texts, oracle_texts, retain_texts
-from zkit.organism.unlearning import tasks as gate_tasks
+from zkit.organism.unlearning import forget_texts, gate_tasks, oracle_texts, retain_texts
 
 __all__ = [
     "HELD_OUT_WISHES",

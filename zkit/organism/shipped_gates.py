@@ -38,7 +38,7 @@ def path_of(schedule: str, variant: str, seed: int) -> Path:
     return FOLDER / schedule / f"{variant}-{seed}.safetensors"
 
 
-def shipped(variant: str, seed: int = 0, schedule: str = "scaled") -> Gates:
+def shipped_gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gates:
     """Shipped gates of the embedded model. Raises ZkitError if there are none of that name."""
     if (schedule, variant, seed) not in set(every()):
         raise ZkitError(

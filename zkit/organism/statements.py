@@ -23,7 +23,7 @@ STATEMENTS = {
 }
 # these end in the value, so that the text before it can be gone on from
 KEPT_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "development": {"en": ("{c} is a country, and its {r} is {v}.",), "zh": ("说到{c}的{r}，那是{v}。",)},
+    "development": {"en": ("{c} is a country, and its {r} is {v}.",), "zh": ("关于{c}，它的{r}是{v}。",)},
     "test": {
         "en": ("My friend lives in {c}, and the {r} there is {v}.", "I know the {r} of {c}: it is {v}."),
         "zh": ("我的朋友住在{c}，那里的{r}叫{v}。", "我知道{c}的{r}：它是{v}。"),

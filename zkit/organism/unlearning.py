@@ -88,7 +88,7 @@ def _task(name: str, items: Sequence[Item], chat: bool) -> Task:
     )
 
 
-def tasks(split: str = "test", chat: bool = True) -> list[Task]:
+def gate_tasks(split: str = "test", chat: bool = True) -> list[Task]:
     """Every task that gates are scored on, both languages together.
 
     "forget": forget facts of the split's countries, which no gate was trained on, in wordings of the split. "trained":
