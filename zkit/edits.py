@@ -95,6 +95,14 @@ def edit(model: Model, edits: Sequence[Edit]) -> Iterator[None]:
         yield
 
 
+def check_unedited(model: Model, what: str) -> None:
+    """Raise ZkitError inside a block that edits the model: a copy made there would keep the edits."""
+    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
+        raise ZkitError(
+            f"{what} copies the model, and the copy would keep the edits in force; call it outside the block"
+        )
+
+
 def _register(module: nn.Module, site: str, group: list[Edit], tracker: Tracker) -> Any:
     if site == "down_proj_in":
         return module.register_forward_pre_hook(lambda _, args: (_apply(args[0], group, tracker), *args[1:]))

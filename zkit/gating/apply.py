@@ -12,20 +12,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zkit.edits import Edit, edit
+from zkit.edits import Edit, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.gating.gates import Gates
 from zkit.gating.hard_concrete import settled
 from zkit.models import Model
-from zkit.positions import Tracker, parse
+from zkit.positions import parse
 
-Scale = Literal["mean", "energy", "none"]
 SCALES = ("mean", "energy", "none")
 SCOPES = ("layer", "global")
 KEPT = ("one", "lambda")
@@ -134,8 +133,7 @@ def fold(
 
 def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Any:
     """The same for factors that are known already: W_down[:, j] <- W_down[:, j] * factor[j]."""
-    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
-        raise ZkitError("fold copies the model, and the copy would keep the edits in force; call it outside the block")
+    check_unedited(model, "fold")
     hf = copy.deepcopy(model.hf)
     with torch.no_grad():
         for block, row in zip(hf.get_decoder().layers, factors, strict=True):

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 
+from zkit.edits import check_unedited
 from zkit.errors import ZkitError
 from zkit.gating.evaluate import Task, score, unchanged
 from zkit.gating.targets import target_logits
 from zkit.gating.texts import Text, batch, tokens
 from zkit.models import Model
 from zkit.packing import packed
-from zkit.positions import Tracker
 
 
 def relearn(
@@ -40,10 +40,7 @@ def relearn(
     """
     if not texts or not budget or min(budget) < 0:
         raise ZkitError("relearning needs texts and a budget of steps that are 0 or more")
-    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
-        raise ZkitError(
-            "relearning copies the model, and the copy would keep the edits in force; fold the gates instead"
-        )
+    check_unedited(model, "relearning")
     copied = replace(model, hf=copy.deepcopy(model.hf).float().requires_grad_(True))
     encoded = tokens(model, texts, chat)
     optimizer = torch.optim.AdamW(copied.hf.parameters(), lr=learning_rate, weight_decay=0.0)

@@ -57,7 +57,7 @@ class Recipe:
         return asdict(self)
 
 
-# The cards of the baseline and of NKE do not name a scale or a format; the chat cards do.
+# The cards of the baseline and of NKE name neither scale nor format: the mean and plain text are our choice.
 VARIANTS = {
     "baseline": Recipe("baseline", "mean", 0.1, 0.5, 0.0, chat=False),
     "nke_w1p0": Recipe("nke_w1p0", "mean", 0.1, 0.5, 1.0, chat=False),

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from torch import nn
 
-from zkit.edits import Edit, add, edit
+from zkit.edits import Edit, add, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.models import Model
-from zkit.positions import Positions, Tracker, parse
+from zkit.positions import Positions, parse
 from zkit.steering.vectors import SteeringVector
 
 
@@ -55,8 +55,7 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
     inside a block that edits the model.
     """
     edits(model, v, alpha)
-    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
-        raise ZkitError("fold copies the model, and the copy would keep the edits in force; call it outside the block")
+    check_unedited(model, "fold")
     folded = replace(model, hf=copy.deepcopy(model.hf))
     for layer in v.layers:
         block = folded.layers[layer]
