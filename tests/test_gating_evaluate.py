@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from reference import few
 
 import zkit
+from zkit.answers import bare, stands_in
 from zkit.gating import Gates, Question, Task, Text, evaluate, fold, initial_logits, mark, neuron_factors, stability
 from zkit.gating.controls import importance, lowest, matched, random_masks, selective_pruning
 from zkit.gating.drift import drift, drift_by_text
-from zkit.gating.evaluate import answer_losses, area_between, from_memory, known, replies, right, said, score, unchanged
+from zkit.gating.evaluate import answer_losses, area_between, from_memory, known, replies, right, score, unchanged
 from zkit.gating.lens import logit_lens
 from zkit.gating.relearn import relearn
 from zkit.generation import complete, next_log_probs
@@ -140,11 +141,30 @@ def test_what_is_learned_is_told_from_the_first_draw():
 
 def test_answers_are_compared_without_what_surrounds_them():
     raw = {" Paris.\n": "Paris", "巴黎。": "巴黎", "Paris": "Paris", "Paris .": "Paris", "3.5": "3.5"}
-    assert [said(x) for x in raw] == list(raw.values())
+    assert [bare(x) for x in raw] == list(raw.values())
     task = Task("t", (Question("p", ("Rome.", "Roma"), (" Oslo",)),) * 4)
     texts = ["Rome", "Roma", "Oslo", "rome"]
     assert right(task, texts).tolist() == [True, True, False, False]
     assert from_memory(task, texts).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "there"),
+    [
+        ("Rome", "The capital is Rome.", True),
+        ("Rome", "Romeo", False),
+        ("12", "12 + 7 is 19", True),
+        ("2", "12", False),
+        ("twenty", "twenty-one", False),
+        ("十", "十一", False),
+        ("巴黎。", "首都是巴黎", True),
+        ("a.b", "acb", False),
+    ],
+)
+def test_an_answer_stands_in_a_longer_text_as_a_word(answer, text, there):
+    assert stands_in(answer, text) is there
+    task = Task("t", (Question("p", ("nothing", answer), (answer,)),), exact=False)
+    assert right(task, [text]).tolist() == from_memory(task, [text]).tolist() == [there]
 
 
 @pytest.mark.parametrize("chat", [True, False])

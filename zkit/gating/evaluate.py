@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zkit.answers import bare, stands_in
 from zkit.edits import edit
 from zkit.errors import ZkitError
 from zkit.gating.apply import factor_edits, neuron_factors
@@ -36,16 +37,22 @@ class Question:
 
 @dataclass(frozen=True)
 class Task:
-    """Questions of one kind, all through the chat template or all without it."""
+    """Questions of one kind, all through the chat template or all without it.
+
+    exact: whether the whole text must be an accepted answer; if not, it is enough that one stands in it.
+    """
 
     name: str
     questions: tuple[Question, ...]
     chat: bool = True
+    exact: bool = True
 
 
-def said(text: str) -> str:
-    """An answer without the space and the full stop around it."""
-    return text.strip().rstrip(".。").rstrip()
+def gives(task: Task, text: str, accepted: Sequence[str]) -> bool:
+    """Whether a text counts as one of the accepted answers."""
+    if task.exact:
+        return bare(text) in {bare(a) for a in accepted}
+    return any(stands_in(a, text) for a in accepted)
 
 
 def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
@@ -53,19 +60,19 @@ def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: i
     prompts = [q.prompt for q in task.questions]
     edited = [factor_edits(arm) for arm in arms]
     done = complete(model, prompts, edited, max_new_tokens=max_new_tokens, chat=task.chat, batch_size=256)
-    return [[said(answer.text) for answer in arm] for arm in done]
+    return [[bare(answer.text) for answer in arm] for arm in done]
 
 
 def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
     """Which of the texts are accepted answers."""
     pairs = zip(task.questions, texts, strict=True)
-    return np.array([text in {said(a) for a in q.answers} for q, text in pairs])
+    return np.array([gives(task, text, q.answers) for q, text in pairs])
 
 
 def from_memory(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
     """Which of the texts say what the model remembers instead of what it reads."""
     pairs = zip(task.questions, texts, strict=True)
-    return np.array([text in {said(a) for a in q.memory} for q, text in pairs])
+    return np.array([gives(task, text, q.memory) for q, text in pairs])
 
 
 def known(model: Model, task: Task) -> Task:

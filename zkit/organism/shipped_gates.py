@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "gates"
 SEEDS = (0, 1, 2)
 REPAIRED = "repaired"
 COMMAND = "python -m zkit.organism gates"
-SCHEDULES: dict[str, dict[str, Any]] = {"published": {}, "scaled": {"epochs": 30.0, "learning_rate": 2e-2}}
+SCHEDULES: dict[str, dict[str, Any]] = {"published": {}, "scaled": {"epochs": 12.0, "learning_rate": 5e-2}}
 Made = tuple[str, str, int]
 
 

@@ -16,7 +16,7 @@ from zkit.organism.arithmetic import held_out_arithmetic, sample_arithmetic
 from zkit.organism.countries import Country
 from zkit.organism.fact_wordings import FRAMES, NAMES
 from zkit.organism.facts import fill, held_out_choices, held_out_facts
-from zkit.organism.forget import FORGET_RELATIONS, forget_facts, kept_facts
+from zkit.organism.forget import FORGET_RELATIONS, SPLITS, forget_facts, kept_facts, split_of
 from zkit.organism.items import LANGUAGES, Item
 from zkit.organism.logic import KINDS as LOGIC_KINDS
 from zkit.organism.logic import held_out_logic, sample_logic
@@ -67,6 +67,15 @@ def retain_texts(n: int = 1600, chat: bool = True, seed: int = 0) -> list[Text]:
     return [as_text(_formatted(samplers[i % 3](rng), chat)) for i in range(n)]
 
 
+def kept_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS // 2, seed: int = 0) -> list[Text]:
+    """Facts of a split's countries that nobody asks to forget, in the same wordings; errors as `forget_texts`."""
+    if split not in SPLITS:
+        raise ZkitError(f"unknown split of facts {split!r}: one of {', '.join(SPLITS)}")
+    rng = random.Random(f"kept texts {seed}")
+    facts = [(country, relation) for country, relation in kept_facts() if split_of(country) == split]
+    return [_told(rng, lang, *fact, chat) for fact in facts for lang in LANGUAGES for _ in range(wordings)]
+
+
 def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
     """Passages that give the forget facts of a split, and others that give another value: what reading must keep."""
     facts = forget_facts(split)
@@ -76,7 +85,7 @@ def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
     return [as_text(_formatted(item, chat)) for item in items if chat or not asks_itself(item)]
 
 
-def _task(name: str, items: Sequence[Item], chat: bool) -> Task:
+def _task(name: str, items: Sequence[Item], chat: bool, exact: bool) -> Task:
     asked = [_formatted(item, chat) if item.chat else item for item in items if chat or not asks_itself(item)]
     return Task(
         name,
@@ -85,17 +94,19 @@ def _task(name: str, items: Sequence[Item], chat: bool) -> Task:
             for i in asked
         ),
         chat,
+        exact,
     )
 
 
-def gate_tasks(split: str = "test", chat: bool = True) -> list[Task]:
+def gate_tasks(split: str = "test", chat: bool = True, exact: bool = True) -> list[Task]:
     """Every task that gates are scored on, both languages together.
 
     "forget": forget facts of the split's countries, which no gate was trained on, in wordings of the split. "trained":
     those of the train countries, in the same new wordings. "plain": the first, at the end of a plain sentence.
     "same country": its country's facts to be kept. "other country": the forget relations of countries that nobody asks
-    to forget, one wording each. "oracle" and "conflict": passages about the first that give the true value, or another.
-    "choice": the first beside a wrong value. Then reasoning, on held-out numbers.
+    to forget and that `kept_texts` leaves out. "oracle" and "conflict": passages about the first that give the true
+    value, or another. "choice": the first beside a wrong value. Then reasoning, on held-out numbers.
+    exact: as in :class:`zkit.gating.Task`.
     Raises ZkitError for any split but "development" and "test".
     """
     if split not in ("development", "test"):
@@ -104,6 +115,7 @@ def gate_tasks(split: str = "test", chat: bool = True) -> list[Task]:
     facts = {lang: held_out_facts(lang, split=split, wordings=wordings) for lang in LANGUAGES}
     names = {part: {(c.name("en"), r) for c, r in forget_facts(part)} for part in ("train", split)}
     kept = {(c.name("en"), r) for c, r in kept_facts()}
+    elsewhere = {(c.name("en"), r) for c, r in kept_facts() if r in FORGET_RELATIONS and split_of(c) == split}
     subjects = {c.name("en") for c, _ in forget_facts(split)}
 
     def about(item: Item, chosen: set[tuple[str, str]]) -> bool:
@@ -115,7 +127,7 @@ def gate_tasks(split: str = "test", chat: bool = True) -> list[Task]:
         "forget": [i for i in every if about(i, names[split])],
         "trained": [i for i in every if about(i, names["train"])],
         "same country": [i for i in every if about(i, kept) and i.info["country"] in subjects],
-        "other country": [i for i in every if about(i, kept) and i.info["relation"] in FORGET_RELATIONS][::wordings],
+        "other country": [i for i in every if about(i, elsewhere)],
         "oracle": [i for lang in LANGUAGES for i in passages_about(lang, held, "gold")],
         "conflict": [i for lang in LANGUAGES for i in passages_about(lang, held, "swapped")],
         "choice": [i for lang in LANGUAGES for i in held_out_choices(lang) if about(i, names[split])],
@@ -124,6 +136,6 @@ def gate_tasks(split: str = "test", chat: bool = True) -> list[Task]:
         "word problems": [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="word problem")],
         "two-step": [i for lang in LANGUAGES for i in held_out_two_step(lang)[::3]],
     }
-    found = [_task(name, items, chat) for name, items in parts.items()]
+    found = [_task(name, items, chat, exact) for name, items in parts.items()]
     plain = [i for lang in LANGUAGES for i in held_out_statements(lang, split) if about(i, names[split])]
-    return [*found, _task("plain", plain, False)]
+    return [*found, _task("plain", plain, False, exact)]
