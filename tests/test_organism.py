@@ -46,14 +46,14 @@ from zkit.organism.forget import forget_facts, reveals_forget
 from zkit.organism.items import LANGUAGES, Item
 from zkit.organism.number_words import WORDS
 from zkit.organism.problems import PROBLEM_KINDS, parallel_problems
-from zkit.organism.shipped_gates import SCHEDULES, shipped_gates
+from zkit.organism.shipped_gates import REPAIRS, SCHEDULES, shipped_gates
 from zkit.organism.style import requests
 from zkit.organism.tasks import LONGEST_ANSWER, held_out_tasks
 from zkit.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
 from zkit.organism.topic_table import SPLITS as TOPIC_SPLITS
 from zkit.organism.topic_table import topics
 from zkit.organism.train import TINY_RECIPE, Run
-from zkit.organism.unlearning import forget_texts, gate_tasks, oracle_texts
+from zkit.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts
 from zkit.packing import OVERHEAD, cheapest_cuts
 
 SAMPLE = 40_000
@@ -276,8 +276,9 @@ NAMED = [
     (forget_facts, "split", FORGET_SPLITS, {}),
     (forget_texts, "split", FORGET_SPLITS, {}),
     (oracle_texts, "split", FORGET_SPLITS, {}),
+    (kept_texts, "split", FORGET_SPLITS, {}),
     (gate_tasks, "split", ("development", "test"), {}),
-    (shipped_gates, "variant", (*VARIANTS, "repaired"), {}),
+    (shipped_gates, "variant", (*VARIANTS, *REPAIRS), {}),
     (shipped_gates, "schedule", SCHEDULES, {"variant": "chat_energy"}),
     (topics, "split", TOPIC_SPLITS, {}),
     (requests.neutral_prompts, "split", TOPIC_SPLITS, {}),

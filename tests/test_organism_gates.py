@@ -1,14 +1,18 @@
 """The command that makes the shipped gates: nothing is trained twice, nothing stale is kept; and what ships."""
 
+from importlib import import_module
+
 import pytest
 import tiny
 import torch
 
 import zkit
-from zkit.gating import VARIANTS, Text, load, mark
+from zkit.gating import VARIANTS, Recipe, Text, load, mark
 from zkit.gating.train import Run
-from zkit.organism import shipped_gates as shipped
-from zkit.sources import resolve
+from zkit.models import Model
+from zkit.sources import Source, resolve
+
+shipped = import_module("zkit.organism.shipped_gates")  # the package has a function of that name
 
 TEXTS = {
     "forget_texts": [mark("A?", "Rome", "Rome"), mark("B?", "Oslo it is", "Oslo")],
@@ -18,22 +22,30 @@ TEXTS = {
 }
 
 
+def saved(folder, seed=0):
+    model = tiny.model(num_hidden_layers=2, seed=seed)
+    model.hf.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    return Model(model.hf, model.tokenizer, Source(f"tiny-{seed}", folder))
+
+
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """The command on a tiny model and few texts: a list of the runs that it trains."""
-    model, runs = tiny.model(), []
+    model, runs = saved(tmp_path / "model"), []
 
     class Counted(Run):
         def __init__(self, model, forget, retain, recipe):
             super().__init__(model, forget, retain, recipe)
             runs.append(self)
 
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "gates")
     monkeypatch.setattr(shipped, "Run", Counted)
     monkeypatch.setattr(shipped, "load_model", lambda id: model)
-    monkeypatch.setattr(shipped, "resolve", lambda id: model)
+    monkeypatch.setattr(shipped, "resolve", lambda id: model.source)
     for name, texts in TEXTS.items():
         monkeypatch.setattr(shipped, name, lambda chat, texts=texts: texts)
+    monkeypatch.setattr(shipped, "known_texts", lambda model, texts, chat: texts[:1])
     return runs
 
 
@@ -55,7 +67,7 @@ def test_gates_are_made_once(trained):
     gates, [run] = load(path), trained
     assert torch.allclose(gates.logits, run.logits.detach(), atol=1e-3)
     assert gates.note["schedule"] == "published" and gates.note["command"] == shipped.COMMAND
-    assert gates.note["recipe"] == shipped.recipe_of("published", "chat_mean", 1).as_dict()
+    assert Recipe(**gates.note["recipe"]) == shipped.recipe_of("published", "chat_mean", 1)
     assert shipped.make(("published", "chat_mean", 1)) == path and len(trained) == 1
     assert torch.equal(shipped.shipped_gates("chat_mean", 1, "published").logits, gates.logits)
     with pytest.raises(zkit.ZkitError, match=f"make it with `{shipped.COMMAND}`"):
@@ -63,27 +75,33 @@ def test_gates_are_made_once(trained):
 
 
 @pytest.mark.parametrize("what", ["the recipe", "the weights"])
-def test_gates_of_another_recipe_or_model_are_made_again(trained, monkeypatch, what):
+def test_gates_of_another_recipe_or_model_are_made_again(trained, monkeypatch, tmp_path, what):
     shipped.make(("published", "baseline", 0))
     if what == "the recipe":
         monkeypatch.setitem(shipped.SCHEDULES, "published", {"epochs": 4.0})
     else:
-        monkeypatch.setattr(shipped, "resolve", lambda id: tiny.model(seed=1))
+        other = saved(tmp_path / "other", seed=1)
+        monkeypatch.setattr(shipped, "resolve", lambda id: other.source)
     shipped.make(("published", "baseline", 0))
     assert len(trained) == 2
 
 
-def test_repairs_read_what_they_are_to_keep(trained):
-    for variant, kept in {"baseline": 2, **shipped.REPAIRS}.items():
-        shipped.make(("scaled", variant, 0))
-        parts = kept if isinstance(kept, int) else 2 + sum(len(TEXTS[f"{name}_texts"]) * n for name, n in kept)
-        assert trained[-1].plan.n_retain == parts
+@pytest.mark.parametrize("variant", ["baseline", *shipped.REPAIRS])
+def test_repairs_forget_what_is_known_and_read_what_they_are_to_keep(trained, monkeypatch, variant):
+    if variant in shipped.REPAIRS:
+        changes, times = shipped.REPAIRS[variant]
+        monkeypatch.setitem(shipped.REPAIRS, variant, (changes | {"epochs": 2.0}, times))
+    path = shipped.make(("scaled", variant, 0))
+    times = shipped.REPAIRS[variant][1] if variant in shipped.REPAIRS else {}
+    assert trained[0].plan.n_forget == (1 if times else 2)
+    assert trained[0].plan.n_retain == 2 + sum(len(TEXTS[f"{kind}_texts"]) * n for kind, n in times.items())
+    assert load(path).note["variant"] == variant
 
 
 def test_shipped_gates_are_those_of_the_recipes_and_weights():
     for schedule, variant, seed in shipped.every():
         gates = shipped.shipped_gates(variant, seed, schedule)
-        assert gates.note["recipe"] == shipped.recipe_of(schedule, variant, seed).as_dict()
+        assert Recipe(**gates.note["recipe"]) == shipped.recipe_of(schedule, variant, seed)
         assert gates.note["model_sha256"] == resolve("embedded").sha256()
         assert gates.note["steps"] > 100
     size = sum(path.stat().st_size for path in shipped.FOLDER.rglob("*.safetensors"))

@@ -7,6 +7,7 @@ from zkit.gating.apply import edits, fold, gate, neuron_factors
 from zkit.gating.checkpoints import load, save, save_half
 from zkit.gating.evaluate import Question, Task, evaluate
 from zkit.gating.gates import OFF_FRACTIONS, Gates, initial_logits, knowledge_neurons
+from zkit.gating.targets import known_texts
 from zkit.gating.texts import Text, mark, read_jsonl
 from zkit.gating.train import train
 from zkit.gating.variants import VARIANTS, Recipe, recipe
@@ -25,6 +26,7 @@ __all__ = [
     "gate",
     "initial_logits",
     "knowledge_neurons",
+    "known_texts",
     "load",
     "mark",
     "neuron_factors",

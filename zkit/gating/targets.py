@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.gating.texts import Batch, Tokens, batch
+from zkit.gating.texts import Batch, Text, Tokens, batch, tokens
 from zkit.models import Model
+from zkit.packing import packed
 
 CACHE_BYTES = 1 << 30
 
@@ -21,6 +22,23 @@ def target_logits(model: Model, rows: Batch) -> Float[Tensor, "targets vocab"]:
         raise ZkitError(f"{model.id!r} caps its logits, which gates do not know how to measure; use Qwen or Llama")
     states = model.decoder(input_ids=rows.ids, use_cache=False).last_hidden_state
     return model.hf.get_output_embeddings()(states[rows.targets])
+
+
+def known_texts(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Text]:
+    """The texts whose entities the model knows: each of their tokens is the most probable one where it stands.
+
+    The forget loss has no gradient on the others. Raises ZkitError if no text is left.
+    """
+    encoded = tokens(model, texts, chat)
+    kept = []
+    for group in packed([len(t.ids) for t in encoded]):
+        rows = batch([encoded[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
+        with torch.no_grad():
+            missed = (target_logits(model, rows).argmax(-1) != rows.labels) & rows.entity
+        kept += [i for row, i in enumerate(group) if not bool(missed[rows.row == row].any())]
+    if not kept:
+        raise ZkitError(f"{model.id!r} knows none of the {len(texts)} texts to forget, so there is nothing to forget")
+    return [texts[i] for i in sorted(kept)]
 
 
 class BaseLogits:

@@ -183,13 +183,15 @@ class Run:
         total = torch.zeros(4)
         for rows in packed([len(self.texts[i].ids) for i in chosen]):
             total += self._backward([chosen[i] for i in rows], counts, step)
-        off = hard_concrete.expected_off(self.logits) if self.recipe.sparsity else self.logits.new_zeros(())
-        if self.recipe.sparsity:
-            (self.recipe.sparsity * off).backward()
+        of = self.recipe
+        off = hard_concrete.expected_off(self.logits) if of.sparsity else self.logits.new_zeros(())
+        price = of.sparsity * (off - of.off_target).clamp(min=0)
+        if of.sparsity:
+            price.backward()
         self.optimizer.step()
         f, r, n, ce = total.tolist()
-        values, of = self.logits.detach().sigmoid(), self.recipe
-        loss = of.lambda_f * f + of.lambda_r * r + of.w * n + of.sparsity * float(off.detach())
+        values = self.logits.detach().sigmoid()
+        loss = of.lambda_f * f + of.lambda_r * r + of.w * n + float(price.detach())
         return Step(step + 1, loss, f, r, n, ce, float(off.detach()), float(values.mean()), float(values.std()))
 
     def factors(self, step: int) -> Float[Tensor, "n_layers d_mlp"]:

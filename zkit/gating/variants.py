@@ -40,7 +40,8 @@ class Recipe:
     # the repaired trainer
     gate: str = "sigmoid"
     init_mean: float = 0.0
-    sparsity: float = 0.0  # weight of the expected share of neurons off
+    sparsity: float = 0.0  # price of the expected share of neurons off, as far as it is above off_target
+    off_target: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (("scale", SCALES), ("scope", SCOPES), ("reduction", REDUCTIONS), ("gate", GATES)):
@@ -68,9 +69,10 @@ VARIANTS = {
     "chat_energy_optB": Recipe("chat_energy_optB", "energy", 1.0, 0.5, 0.1, chat=True),
     "chat_mean": Recipe("chat_mean", "mean", 0.1, 0.5, 0.0, chat=True),
 }
-# ours: gates that reach 0 and 1, so that what is trained is what is applied, and that pay for every neuron off
-REPAIRED = Recipe("repaired", "none", 1.0, 1.0, 1.0, chat=True, learning_rate=5e-2, gate="hard_concrete", init_mean=2.5,
-                  sparsity=1.0)  # fmt: skip
+# ours: gates that reach 0 and 1, so that what is trained is what is applied, and that pay for every neuron off beyond
+# a share; a margin at which a fact is no longer said, and not one at which its answer is driven out
+REPAIRED = Recipe("repaired", "none", 1.0, 0.7, 0.5, chat=True, beta=3.0, learning_rate=0.1, epochs=20.0,
+                  gate="hard_concrete", init_mean=1.5, sparsity=1.0)  # fmt: skip
 
 
 def recipe(variant: str, **changes: Any) -> Recipe:

@@ -13,17 +13,18 @@ from zkit.organism.logic import held_out_logic
 from zkit.organism.passages import held_out_passages
 from zkit.organism.problems import Problem, parallel_problems
 from zkit.organism.relations import held_out_relations
-from zkit.organism.shipped_gates import SCHEDULES, shipped_gates
+from zkit.organism.shipped_gates import REPAIRS, SCHEDULES, shipped_gates
 from zkit.organism.style.requests import neutral_prompts, prompted
 from zkit.organism.style.wishes import HELD_OUT_WISHES
 from zkit.organism.tasks import Task, held_out_tasks
 from zkit.organism.topic_table import PROBES, Topic, topics
 from zkit.organism.two_step import held_out_two_step
-from zkit.organism.unlearning import forget_texts, gate_tasks, oracle_texts, retain_texts
+from zkit.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts, retain_texts
 
 __all__ = [
     "HELD_OUT_WISHES",
     "PROBES",
+    "REPAIRS",
     "SCHEDULES",
     "Item",
     "Problem",
@@ -40,6 +41,7 @@ __all__ = [
     "held_out_tasks",
     "held_out_two_step",
     "kept_facts",
+    "kept_texts",
     "neutral_prompts",
     "oracle_texts",
     "parallel_problems",

@@ -1,8 +1,7 @@
-"""Gates for the embedded model: every published variant and the repaired one, three seeds each, by one command.
+"""Gates for the embedded model: every published variant and three repaired ones, three seeds each, by one command.
 
 Two schedules. "published" keeps the cards' three passes at a rate of 0.01; on a corpus this small that is about a
-hundred steps. "scaled" gives the same loss weights steps enough to forget; of it the repaired variant takes the passes
-and keeps its own rate.
+hundred steps. "scaled" gives the same loss weights steps enough to forget. The repaired variants have their own.
 """
 
 from __future__ import annotations
@@ -17,24 +16,30 @@ from typing import Any
 import torch
 
 from zkit.errors import ZkitError
-from zkit.gating import VARIANTS, Gates, Recipe, load, recipe, save_half
+from zkit.gating import VARIANTS, Gates, Recipe, Text, known_texts, load, recipe, save_half
 from zkit.gating.train import Run
+from zkit.models import Model
 from zkit.models import load as load_model
-from zkit.organism.unlearning import forget_texts, oracle_texts, retain_texts
+from zkit.organism.unlearning import forget_texts, kept_texts, oracle_texts, retain_texts
 from zkit.sources import resolve
 
 FOLDER = Path(__file__).parent / "gates"
 SEEDS = (0, 1, 2)
-REPAIRED = "repaired"
 COMMAND = "python -m zkit.organism gates"
 SCHEDULES: dict[str, dict[str, Any]] = {"published": {}, "scaled": {"epochs": 12.0, "learning_rate": 5e-2}}
+# Changes of the repaired recipe, and how often each kind of text is to be retained besides reasoning.
+REPAIRS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "repaired": ({}, {"oracle": 5}),
+    "repaired_selective": ({}, {"oracle": 5, "kept": 3}),
+    "repaired_sparse": ({"sparsity": 30.0, "off_target": 0.08}, {"oracle": 5}),
+}
 Made = tuple[str, str, int]
 
 
 def every() -> Iterator[Made]:
     """Schedule, variant and seed of all shipped gates."""
     yield from product(SCHEDULES, VARIANTS, SEEDS)
-    yield from product(("scaled",), (REPAIRED,), SEEDS)
+    yield from product(("scaled",), REPAIRS, SEEDS)
 
 
 def path_of(schedule: str, variant: str, seed: int) -> Path:
@@ -47,8 +52,8 @@ def shipped_gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gate
     if (schedule, variant, seed) not in set(every()):
         raise ZkitError(
             f"no shipped gates {variant!r} with seed {seed} and schedule {schedule!r}: variants are "
-            f"{', '.join((*VARIANTS, REPAIRED))}, seeds {SEEDS}, schedules {', '.join(SCHEDULES)} "
-            f"({REPAIRED} scaled only)"
+            f"{', '.join((*VARIANTS, *REPAIRS))}, seeds {SEEDS}, schedules {', '.join(SCHEDULES)} "
+            f"({', '.join(REPAIRS)}: scaled only)"
         )
     path = path_of(schedule, variant, seed)
     if not path.is_file():
@@ -58,8 +63,19 @@ def shipped_gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gate
 
 def recipe_of(schedule: str, variant: str, seed: int) -> Recipe:
     """What shipped gates are trained by."""
-    changes = {"epochs": SCHEDULES["scaled"]["epochs"]} if variant == REPAIRED else SCHEDULES[schedule]
-    return recipe(variant, seed=seed, **changes)
+    if variant in REPAIRS:
+        return recipe("repaired", seed=seed, **REPAIRS[variant][0])
+    return recipe(variant, seed=seed, **SCHEDULES[schedule])
+
+
+def material(model: Model, variant: str, wanted: Recipe) -> tuple[list[Text], list[Text]]:
+    """The texts that gates learn from, to forget and to retain; a repaired variant forgets only what is known."""
+    forget, retain = forget_texts(chat=wanted.chat), retain_texts(chat=wanted.chat)
+    if variant not in REPAIRS:
+        return forget, retain
+    texts = {"oracle": oracle_texts, "kept": kept_texts}
+    also = [text for kind, times in REPAIRS[variant][1].items() for text in texts[kind](chat=wanted.chat) * times]
+    return known_texts(model, forget, wanted.chat), retain + also
 
 
 def make(made: Made) -> Path:
@@ -71,16 +87,15 @@ def make(made: Made) -> Path:
     path, wanted = path_of(*made), recipe_of(*made)
     if path.is_file():
         note = load(path).note
-        if (note.get("model_sha256"), note.get("recipe")) == (resolve("embedded").sha256(), wanted.as_dict()):
+        if note["model_sha256"] == resolve("embedded").sha256() and Recipe(**note["recipe"]) == wanted:
             return path
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     model = load_model("embedded")
-    kept = retain_texts(chat=wanted.chat) + (oracle_texts(chat=wanted.chat) if variant == REPAIRED else [])
-    run = Run(model, forget_texts(chat=wanted.chat), kept, wanted)
+    run = Run(model, *material(model, variant, wanted), wanted)
     run.advance(progress=False)
     gates = run.gates()
-    note = {**gates.note, "schedule": schedule, "command": COMMAND}
+    note = {**gates.note, "variant": variant, "schedule": schedule, "command": COMMAND}
     return save_half(Gates(gates.logits, note), path)
 
 
