@@ -14,11 +14,22 @@ from zkit.answers import bare, stands_in
 from zkit.gating import Gates, Question, Task, Text, evaluate, fold, initial_logits, mark, neuron_factors, stability
 from zkit.gating.controls import importance, lowest, matched, random_masks, selective_pruning
 from zkit.gating.drift import drift, drift_by_text
-from zkit.gating.evaluate import answer_losses, area_between, from_memory, known, replies, right, score, unchanged
+from zkit.gating.evaluate import (
+    answer_losses,
+    area_between,
+    from_memory,
+    known,
+    replies,
+    right,
+    score,
+    share,
+    unchanged,
+)
 from zkit.gating.lens import logit_lens
 from zkit.gating.relearn import relearn
 from zkit.generation import complete, next_log_probs
 from zkit.models import Model
+from zkit.stats import clustered_mean
 
 TEXTS = [mark("A?", "Rome it is", "Rome"), Text("What is B?", "b"), mark("C ", "nothing, as you know", "nothing")]
 SHARES = torch.tensor([[0.3], [0.9], [0.0], [0.05], [1.0]])
@@ -165,6 +176,13 @@ def test_an_answer_stands_in_a_longer_text_as_a_word(answer, text, there):
     assert stands_in(answer, text) is there
     task = Task("t", (Question("p", ("nothing", answer), (answer,)),), exact=False)
     assert right(task, [text]).tolist() == from_memory(task, [text]).tolist() == [there]
+
+
+def test_a_share_is_over_what_is_asked_about():
+    asked_about = Task("t", tuple(Question(p, ("x",), about=a) for p, a in zip("abcd", "XXYY", strict=True)))
+    assert share(asked_about, [1, 1, 0, 1]) == clustered_mean([1, 1, 0, 1], list("XXYY"))
+    alone = Task("t", tuple(Question(p, ("x",)) for p in "abcd"))
+    assert share(alone, [1, 1, 0, 1]).n == 4
 
 
 @pytest.mark.parametrize("chat", [True, False])

@@ -8,9 +8,9 @@ import pytest
 import tiny
 import torch
 
+from zkit.answers import bare
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Question, Task
-from zkit.gating.evaluate import said
 from zkit.organism.probes import gates, interchange, record
 from zkit.organism.probes.interchange import fit_problems, language_space, pairs
 from zkit.stats import Interval
@@ -47,7 +47,7 @@ def test_gates_are_scored_beside_the_model_and_a_random_mask(monkeypatch):
     net = tiny.model()
     prompts = [f"{a} and {b}" for a in "abcd" for b in "efgh"]
     questions = tuple(
-        Question(p, (said(text),)) for p, text in zip(prompts, net.generate(prompts, max_new_tokens=24), strict=True)
+        Question(p, (bare(text),)) for p, text in zip(prompts, net.generate(prompts, max_new_tokens=24), strict=True)
     )
     monkeypatch.setattr(gates, "gate_tasks", lambda split: [Task("sums", questions), Task("choice", questions)])
     logits = torch.zeros(net.n_layers, net.width("down_proj_in"))

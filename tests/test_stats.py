@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from reference import few
 
 import zkit
-from zkit.stats import Interval, auc, bootstrap_mean, bootstrap_ratio, mcnemar, permutation_p, wilson
+from zkit.stats import (
+    Interval,
+    auc,
+    bootstrap_mean,
+    bootstrap_ratio,
+    clustered_mean,
+    mcnemar,
+    permutation_p,
+    wilson,
+)
 
 
 @few
@@ -102,3 +111,27 @@ def test_ratio_of_sums_is_not_a_mean_of_ratios():
     for bad in (([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0]), ([-1.0], [1.0]), ([float("inf")], [1.0])):
         with pytest.raises(zkit.ZkitError, match="ratio"):
             bootstrap_ratio(*bad)
+
+
+def test_a_clustered_mean_counts_groups():
+    values, groups = [1, 1, 0, 1, 0, 0], ["a", "a", "a", "b", "c", "c"]
+    got = clustered_mean(values, groups)
+    assert got == bootstrap_mean([2 / 3, 1, 0]) and got.n == 3
+    copies = clustered_mean(values * 5, groups * 5)
+    assert copies == got
+    assert clustered_mean([0.0] * 12, list("abcd") * 3) == wilson(0, 4)
+    assert clustered_mean([1, 1], ["a", "b"]) == wilson(2, 2)
+    assert clustered_mean([-0.5, -0.5], ["a", "b"]) == Interval(-0.5, -0.5, -0.5, 2)
+    with pytest.raises(zkit.ZkitError, match="2 values but 1 groups"):
+        clustered_mean([0, 1], ["a"])
+    with pytest.raises(zkit.ZkitError, match="finite"):
+        clustered_mean([], [])
+
+
+def test_a_clustered_mean_covers_where_questions_about_one_thing_agree():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        truths = (rng.random(40) < 0.4).repeat(6)
+        got = clustered_mean(truths, [f"{i // 6}" for i in range(240)])
+        covered += got.low <= 0.4 <= got.high
+    assert covered >= 180

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from zkit.errors import ZkitError
@@ -48,6 +50,25 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 20
         (x,), np.mean, confidence_level=level, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
     ).confidence_interval
     return Interval(mean, float(ci.low), float(ci.high), x.size)
+
+
+def clustered_mean(
+    values: Sequence[float] | NDArray[Any], groups: Sequence[str], level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean of the groups' means, with a percentile bootstrap interval over the groups; n is their number.
+
+    For shares, where all groups agree on 0 or on 1, Wilson's interval for as many items. Raises ZkitError for lists of
+    different lengths, and as :func:`bootstrap_mean` does.
+    """
+    if len(values) != len(groups):
+        raise ZkitError(f"{len(values)} values but {len(groups)} groups; give the group of each value")
+    found: dict[str, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        found.setdefault(group, []).append(float(value))
+    means = [sum(part) / len(part) for part in found.values()]
+    if means and set(means) in ({0.0}, {1.0}):
+        return wilson(round(sum(means)), len(means), level)
+    return bootstrap_mean(means, level, seed=seed)
 
 
 def bootstrap_ratio(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,18 +22,23 @@ from zkit.gating.gates import Gates
 from zkit.generation import complete, log_probs
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.stats import bootstrap_mean, wilson
+from zkit.stats import Interval, bootstrap_mean, clustered_mean, wilson
 
 Factors = Float[Tensor, "n_layers d_mlp"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with the answers that count as right; ``memory`` holds what the model says if it ignores the prompt."""
+    """A prompt with the answers that count as right.
+
+    memory: what the model says if it ignores the prompt. about: what the question is about ("" if nothing else is);
+    questions about one thing, in other wordings or languages, are not independent.
+    """
 
     prompt: Prompt
     answers: tuple[str, ...]
     memory: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
     """Which of the texts are accepted answers."""
     pairs = zip(task.questions, texts, strict=True)
     return np.array([gives(task, text, q.answers) for q, text in pairs])
+
+
+def share(task: Task, hits: Sequence[float] | NDArray[Any]) -> Interval:
+    """The mean of a figure of each question, with an interval over what the questions are about; n counts those."""
+    return clustered_mean(hits, [q.about or f"question {i}" for i, q in enumerate(task.questions)])
 
 
 def from_memory(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:

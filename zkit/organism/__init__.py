@@ -19,7 +19,7 @@ from zkit.organism.style.wishes import HELD_OUT_WISHES
 from zkit.organism.tasks import Task, held_out_tasks
 from zkit.organism.topic_table import PROBES, Topic, topics
 from zkit.organism.two_step import held_out_two_step
-from zkit.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts, retain_texts
+from zkit.organism.unlearning import fact_texts, forget_texts, gate_tasks, kept_texts, oracle_texts, retain_texts
 
 __all__ = [
     "HELD_OUT_WISHES",
@@ -30,6 +30,7 @@ __all__ = [
     "Problem",
     "Task",
     "Topic",
+    "fact_texts",
     "forget_facts",
     "forget_texts",
     "gate_tasks",

@@ -30,7 +30,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {"published": {}, "scaled": {"epochs": 12
 # Changes of the repaired recipe, and how often each kind of text is to be retained besides reasoning.
 REPAIRS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "repaired": ({}, {"oracle": 5}),
-    "repaired_selective": ({}, {"oracle": 5, "kept": 3}),
+    "repaired_selective": ({"lambda_f": 4.0}, {"oracle": 5, "kept": 3}),
     "repaired_sparse": ({"sparsity": 30.0, "off_target": 0.08}, {"oracle": 5}),
 }
 Made = tuple[str, str, int]

@@ -15,9 +15,9 @@ from zkit.gating import Question, Task, Text, mark
 from zkit.organism.arithmetic import held_out_arithmetic, sample_arithmetic
 from zkit.organism.countries import Country
 from zkit.organism.fact_wordings import FRAMES, NAMES
-from zkit.organism.facts import fill, held_out_choices, held_out_facts
+from zkit.organism.facts import fill, held_out_choices, held_out_facts, held_out_reversed
 from zkit.organism.forget import FORGET_RELATIONS, SPLITS, forget_facts, kept_facts, split_of
-from zkit.organism.items import LANGUAGES, Item
+from zkit.organism.items import LANGUAGES, Item, held_out
 from zkit.organism.logic import KINDS as LOGIC_KINDS
 from zkit.organism.logic import held_out_logic, sample_logic
 from zkit.organism.passages import passages_about
@@ -26,6 +26,7 @@ from zkit.organism.statements import IN_A_SENTENCE, STATEMENTS, held_out_stateme
 from zkit.organism.two_step import held_out_two_step, sample_two_step
 
 WORDINGS = 6  # of each forget fact in each language
+DEVELOPMENT_SHARE = 0.3  # of the subjects that have no split of their own
 
 
 def as_text(item: Item, *entities: str) -> Text:
@@ -49,15 +50,20 @@ def _told(rng: random.Random, lang: str, country: Country, relation: str, chat: 
     return mark(question + rng.choice(IN_A_SENTENCE[lang]), sentence, written) if chat else mark("", sentence, written)
 
 
-def forget_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS, seed: int = 0) -> list[Text]:
-    """Every forget fact of a split in both languages and several wordings, its value marked.
+def fact_texts(
+    facts: Sequence[tuple[Country, str]], chat: bool = True, wordings: int = WORDINGS, seed: str = ""
+) -> list[Text]:
+    """Facts in both languages and several trained wordings, their values marked.
 
-    Half of them give the value alone, half a sentence, whose other words are what NKE retains. Raises ZkitError for an
-    unknown split.
+    Half of them give the value alone, half a sentence, whose other words are what NKE retains.
     """
-    rng = random.Random(f"forget texts {seed}")
-    facts = forget_facts(split)
+    rng = random.Random(seed)
     return [_told(rng, lang, *fact, chat) for fact in facts for lang in LANGUAGES for _ in range(wordings)]
+
+
+def forget_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS, seed: int = 0) -> list[Text]:
+    """The forget facts of a split as :func:`fact_texts`. Raises ZkitError for an unknown split."""
+    return fact_texts(forget_facts(split), chat, wordings, f"forget texts {seed}")
 
 
 def retain_texts(n: int = 1600, chat: bool = True, seed: int = 0) -> list[Text]:
@@ -71,9 +77,8 @@ def kept_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS
     """Facts of a split's countries that nobody asks to forget, in the same wordings; errors as `forget_texts`."""
     if split not in SPLITS:
         raise ZkitError(f"unknown split of facts {split!r}: one of {', '.join(SPLITS)}")
-    rng = random.Random(f"kept texts {seed}")
     facts = [(country, relation) for country, relation in kept_facts() if split_of(country) == split]
-    return [_told(rng, lang, *fact, chat) for fact in facts for lang in LANGUAGES for _ in range(wordings)]
+    return fact_texts(facts, chat, wordings, f"kept texts {seed}")
 
 
 def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
@@ -85,12 +90,26 @@ def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
     return [as_text(_formatted(item, chat)) for item in items if chat or not asks_itself(item)]
 
 
+def about(item: Item) -> str:
+    """What an item is about, whatever its language and wording: a fact, numbers, an order, or words."""
+    subject = next((item.info[key] for key in ("operands", "numbers", "ranks", "words") if key in item.info), None)
+    return f"{item.info['country']} {item.info['relation']}" if subject is None else f"{item.task} {subject}"
+
+
+def _on(split: str, items: Sequence[Item]) -> list[Item]:
+    """The items whose subject is in a split: a fixed function of the subject, as all that is held out."""
+    share, test = DEVELOPMENT_SHARE, split == "test"
+    return [item for item in items if held_out(f"gates development {about(item)}", share) != test]
+
+
 def _task(name: str, items: Sequence[Item], chat: bool, exact: bool) -> Task:
     asked = [_formatted(item, chat) if item.chat else item for item in items if chat or not asks_itself(item)]
     return Task(
         name,
         tuple(
-            Question(i.prompt, (i.answer,), (str(i.info["memory"]),) if i.info.get("kind") == "swapped" else ())
+            Question(
+                i.prompt, (i.answer,), (str(i.info["memory"]),) if i.info.get("kind") == "swapped" else (), about(i)
+            )
             for i in asked
         ),
         chat,
@@ -101,11 +120,12 @@ def _task(name: str, items: Sequence[Item], chat: bool, exact: bool) -> Task:
 def gate_tasks(split: str = "test", chat: bool = True, exact: bool = True) -> list[Task]:
     """Every task that gates are scored on, both languages together.
 
-    "forget": forget facts of the split's countries, which no gate was trained on, in wordings of the split. "trained":
-    those of the train countries, in the same new wordings. "plain": the first, at the end of a plain sentence.
+    "forget": forget facts of the split's countries, on which no gate was trained, in wordings of the split. "plain":
+    the same at the end of a plain sentence. "trained": forget facts of the train countries, in the same new wordings;
+    for the test also "reversed", asked from the value for the country, and "choice", the value beside a wrong one.
     "same country": its country's facts to be kept. "other country": the forget relations of countries that nobody asks
-    to forget and that `kept_texts` leaves out. "oracle" and "conflict": passages about the first that give the true
-    value, or another. "choice": the first beside a wrong value. Then reasoning, on held-out numbers.
+    to forget and that `kept_texts` leaves out. "oracle" and "conflict": passages about *forget* that give the true
+    value, or another. Then reasoning, on held-out numbers, orders and words: no subject of it is in both splits.
     exact: as in :class:`zkit.gating.Task`.
     Raises ZkitError for any split but "development" and "test".
     """
@@ -118,24 +138,29 @@ def gate_tasks(split: str = "test", chat: bool = True, exact: bool = True) -> li
     elsewhere = {(c.name("en"), r) for c, r in kept_facts() if r in FORGET_RELATIONS and split_of(c) == split}
     subjects = {c.name("en") for c, _ in forget_facts(split)}
 
-    def about(item: Item, chosen: set[tuple[str, str]]) -> bool:
+    def of(item: Item, chosen: set[tuple[str, str]]) -> bool:
         return (str(item.info["country"]), str(item.info["relation"])) in chosen
 
     every = [item for lang in LANGUAGES for item in facts[lang]]
     held = forget_facts(split)
     parts: dict[str, list[Item]] = {
-        "forget": [i for i in every if about(i, names[split])],
-        "trained": [i for i in every if about(i, names["train"])],
-        "same country": [i for i in every if about(i, kept) and i.info["country"] in subjects],
-        "other country": [i for i in every if about(i, elsewhere)],
+        "forget": [i for i in every if of(i, names[split])],
+        "trained": [i for i in every if of(i, names["train"])],
+        "reversed": [i for lang in LANGUAGES for i in held_out_reversed(lang) if of(i, names["train"])],
+        "choice": [i for lang in LANGUAGES for i in held_out_choices(lang) if of(i, names["train"])],
+        "same country": [i for i in every if of(i, kept) and i.info["country"] in subjects],
+        "other country": [i for i in every if of(i, elsewhere)],
         "oracle": [i for lang in LANGUAGES for i in passages_about(lang, held, "gold")],
         "conflict": [i for lang in LANGUAGES for i in passages_about(lang, held, "swapped")],
-        "choice": [i for lang in LANGUAGES for i in held_out_choices(lang) if about(i, names[split])],
-        **{kind: [i for lang in LANGUAGES for i in held_out_logic(lang, kind)[::2]] for kind in LOGIC_KINDS},
-        "sums": [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="bare")],
-        "word problems": [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="word problem")],
-        "two-step": [i for lang in LANGUAGES for i in held_out_two_step(lang)[::3]],
+        **{kind: _on(split, [i for lang in LANGUAGES for i in held_out_logic(lang, kind)]) for kind in LOGIC_KINDS},
+        "sums": _on(split, [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="bare")]),
+        "word problems": _on(
+            split, [i for lang in LANGUAGES for i in held_out_arithmetic(lang, "+", form="word problem")]
+        ),
+        "two-step": _on(split, [i for lang in LANGUAGES for i in held_out_two_step(lang)]),
     }
+    if split == "development":  # the wordings of these are all for the test
+        del parts["reversed"], parts["choice"]
     found = [_task(name, items, chat, exact) for name, items in parts.items()]
-    plain = [i for lang in LANGUAGES for i in held_out_statements(lang, split) if about(i, names[split])]
+    plain = [i for lang in LANGUAGES for i in held_out_statements(lang, split) if of(i, names[split])]
     return [*found, _task("plain", plain, False, exact)]

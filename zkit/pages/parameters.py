@@ -40,6 +40,10 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
         "steering strengths, as fractions of the median norm of a hidden state",
     ),
     "gates": (str, 'folder or file of gates; "" takes those that belong to the model'),
+    "scale": (
+        Literal["", "mean", "energy", "none"],
+        'rescaling of soft gates; "" takes the one they were trained with',
+    ),
     "variant": (Annotated[str, Field(min_length=1)], "named recipe that gates are trained by"),
     "forget": (str, 'JSONL file of texts to forget; "" takes those of the embedded model'),
     "retain": (str, 'JSONL file of texts to retain; "" takes those of the embedded model'),
