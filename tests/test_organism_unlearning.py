@@ -1,5 +1,7 @@
 """What gates learn from and are scored on: the right facts, and nothing scored that is trained or chosen on."""
 
+from random import Random
+
 import pytest
 
 from zkit.organism.countries import COUNTRIES
@@ -58,8 +60,8 @@ def test_forget_texts_mark_the_values_of_their_facts(split, chat):
 
 def test_facts_can_be_chosen():
     facts = forget_facts("train")
-    assert forget_texts("train") == fact_texts(facts, seed="forget texts 0")
-    some = fact_texts(facts[:3], wordings=2)
+    assert forget_texts("train") == fact_texts(facts, Random("forget texts 0"))
+    some = fact_texts(facts[:3], Random(0), wordings=2)
     assert len(some) == 3 * 2 * len(LANGUAGES) and {m for t in some[:4] for m in marked(t)} >= {
         facts[0][0].value(facts[0][1], "en")
     }

@@ -51,19 +51,18 @@ def _told(rng: random.Random, lang: str, country: Country, relation: str, chat: 
 
 
 def fact_texts(
-    facts: Sequence[tuple[Country, str]], chat: bool = True, wordings: int = WORDINGS, seed: str = ""
+    facts: Sequence[tuple[Country, str]], rng: random.Random, chat: bool = True, wordings: int = WORDINGS
 ) -> list[Text]:
     """Facts in both languages and several trained wordings, their values marked.
 
     Half of them give the value alone, half a sentence, whose other words are what NKE retains.
     """
-    rng = random.Random(seed)
     return [_told(rng, lang, *fact, chat) for fact in facts for lang in LANGUAGES for _ in range(wordings)]
 
 
 def forget_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS, seed: int = 0) -> list[Text]:
     """The forget facts of a split as :func:`fact_texts`. Raises ZkitError for an unknown split."""
-    return fact_texts(forget_facts(split), chat, wordings, f"forget texts {seed}")
+    return fact_texts(forget_facts(split), random.Random(f"forget texts {seed}"), chat, wordings)
 
 
 def retain_texts(n: int = 1600, chat: bool = True, seed: int = 0) -> list[Text]:
@@ -78,7 +77,7 @@ def kept_texts(split: str = "train", chat: bool = True, wordings: int = WORDINGS
     if split not in SPLITS:
         raise ZkitError(f"unknown split of facts {split!r}: one of {', '.join(SPLITS)}")
     facts = [(country, relation) for country, relation in kept_facts() if split_of(country) == split]
-    return fact_texts(facts, chat, wordings, f"kept texts {seed}")
+    return fact_texts(facts, random.Random(f"kept texts {seed}"), chat, wordings)
 
 
 def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
