@@ -10,7 +10,7 @@ import tiny
 import torch
 
 import zkit
-from zkit.gating import VARIANTS, Gates, Text, known_texts, load, mark, recipe, save, targets, train
+from zkit.gating import VARIANTS, Gates, Text, known_texts, load, mark, recipe, save, stability, targets, train
 from zkit.gating.train import Run, thin
 from zkit.generation import complete
 from zkit.models import Model
@@ -266,6 +266,16 @@ def test_only_what_the_model_knows_is_kept_to_be_forgotten(model, chat):
     assert known_texts(model, mixed, chat) == [text for two in zip(known, around, strict=True) for text in two]
     with pytest.raises(zkit.ZkitError, match=f"'tiny-0' knows none of the {len(wrong)} texts to forget"):
         known_texts(model, wrong, chat)
+
+
+@pytest.mark.parametrize("variant", ["nke_w1p0", "repaired"])
+def test_the_first_draw_can_be_had_again(model, variant):
+    run = run_of(model, variant, seed=3)
+    start = run.logits.detach().clone()
+    run.advance(2, progress=False)
+    assert torch.equal(stability.first_draw(run.gates()), start)
+    with pytest.raises(zkit.ZkitError, match="do not record the recipe"):
+        stability.first_draw(Gates(start))
 
 
 def test_a_long_log_is_thinned_to_means():

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.gating.gates import Gates
+from zkit.gating.gates import Gates, initial_logits
 
 
 def jaccard(a: Bool[Tensor, "n_layers d_mlp"], b: Bool[Tensor, "n_layers d_mlp"]) -> float:
@@ -38,6 +38,14 @@ def correlation(a: Float[Tensor, "n_layers d_mlp"], b: Float[Tensor, "n_layers d
     """Pearson's correlation over all neurons; NaN if one of them does not vary."""
     x, y = a.flatten().double(), b.flatten().double()
     return float(torch.corrcoef(torch.stack([x, y]))[0, 1])
+
+
+def first_draw(gates: Gates) -> Float[Tensor, "n_layers d_mlp"]:
+    """The logits that training started from, drawn again by the gates' own recipe. ZkitError for gates without one."""
+    made = gates.note.get("recipe")
+    if not made:
+        raise ZkitError("these gates do not record the recipe they were trained by, so their first draw is not known")
+    return initial_logits(gates.n_layers, gates.d_mlp, made["init_std"], made["seed"]) + made["init_mean"]
 
 
 def noise_std(init_std: float) -> float:
