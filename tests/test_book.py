@@ -14,13 +14,16 @@ import yaml
 from docutils import nodes
 
 from zkit.claims import Bound, Claim, Status, judge
+from zkit.claims.conjectures import conjectures, shipped
+from zkit.claims.ledger import Ledger
+from zkit.errors import ZkitError
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 
 import vendor  # noqa: E402
-from zkbook import markup, numbers, scripts, sizes, tables  # noqa: E402
+from zkbook import ledger, markup, numbers, scripts, sizes, tables  # noqa: E402
 
 PUBLISHED = yaml.safe_load((BOOK / "published.yml").read_text(encoding="utf-8"))
 CHAPTERS = yaml.safe_load((BOOK / "chapters.yml").read_text(encoding="utf-8"))
@@ -55,11 +58,12 @@ def test_sources_of_published_figures_are_in_the_bibliography():
     assert cited <= set(ENTRIES)
 
 
-def test_published_claims_have_a_rule_and_a_status():
-    for name, claim in PUBLISHED["claims"].items():
-        assert re.match(r"C-\d+", name)
-        assert claim["says"] and claim["rule"]
-        assert claim["status"] in ("confirmed", "refuted", "open")
+def test_published_claims_are_those_of_the_shipped_ledger_with_their_rules():
+    rows = "\n".join(tables.claims(BOOK)).split("* - ")[2:]
+    assert [row.split("\n")[0] for row in rows] == [f"C-{number}" for number in range(1, 15)]
+    assert "- perplexity ratio above 1.5, under 15% change in words\n" in rows[3]
+    assert rows[3].endswith("- confirmed *(the evidence printed is 1.29)*\n")
+    assert "- none printed\n  - open\n" in rows[13]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_every_chapter_is_in_the_index_and_in_the_table_of_contents():
     assert {chapter["question"] for chapter in CHAPTERS["chapters"]} == set(CHAPTERS["questions"])
 
 
-@pytest.mark.parametrize("page", ["introduction.md", "chapters.md", "published.md"])
+@pytest.mark.parametrize("page", ["introduction.md", "chapters.md", "published.md", "ledger.md"])
 def test_no_result_is_typed_into_these_pages(page):
     assert re.findall(r"\d+\.\d+|\d+ ?%", PROSE[page].replace("95%", "")) == []
 
@@ -202,6 +206,110 @@ def test_published_tables_show_every_figure_and_series(book):
     assert "0.126 to 0.957" in lines
     with pytest.raises(KeyError, match="astrology"):
         tables.published(book, "astrology")
+
+
+# ------------------------------------------------------------------------------------------------- the ledger
+
+
+def leave_verdicts(book, notebook, model, *found, profile="embedded"):
+    """Results of a chapter that judged each claim on statistics {name: value}."""
+    verdicts = []
+    for claim, values in found:
+        stats = {name: {"value": value, "ci": [value - 0.1, value + 0.1], "n": 30} for name, value in values.items()}
+        verdicts.append(judge(claim, stats, model).to_dict())
+    record = {"schema": 1, "parameters": {"profile": profile}, "claims": verdicts}
+    (book / "executed" / f"{notebook}.ipynb").write_text("{}")
+    (book / "executed" / "results" / f"{notebook}.json").write_text(json.dumps(record))
+
+
+def row(book, part, id):
+    """The row of one claim on the page."""
+    [line] = ledger.part(book, part)
+    [found] = [row for row in line.split("<tr>") if f'<strong id="claim-{id.lower()}">{id}</strong>' in row]
+    return found
+
+
+def counted(book):
+    lines = "\n".join(ledger.part(book, "counts"))
+    return {status: (int(here), published) for status, here, published in
+            re.findall(r"^\* - ([a-z ]+)\n  - (\d+)\n  -(.*)$", lines, flags=re.MULTILINE)}  # fmt: skip
+
+
+def test_before_any_run_the_ledger_holds_every_conjecture_and_judges_none(book):
+    assert "open</strong>: not judged<br>published: confirmed <em>(the evidence printed" in row(
+        book, "published", "C-4"
+    )
+    assert 'Refined: <a href="#claim-c-4r">' in row(book, "published", "C-4")
+    assert "published rule: over 50% fewer words" in row(book, "published", "C-2")
+    assert "Refines C-4" in row(book, "own", "C-4r")
+    shown = {
+        part: set(re.findall(r'<strong id="[^"]+">([^<]+)', ledger.part(book, part)[0]))
+        for part in ("published", "own")
+    }
+    assert shown == {
+        "published": {f"C-{n}" for n in range(1, 15)},
+        "own": {"C-4r", "C-6r", "C-8r", "S-1", "S-2", "S-3", "S-4"},
+    }
+    silent = "\n".join(ledger.part(book, "silent"))
+    assert "- **C-15, C-16," in silent and "**C-27, H-SV-1**" in silent and "C-14" not in silent
+    judged = len(list(shipped())) - 16
+    counts = counted(book)
+    assert counts["open"] == (judged, " 1") and counts["no rule"] == (16, "")
+    assert (counts["confirmed"], counts["refuted"]) == ((0, " 6"), (0, " 7"))
+    with pytest.raises(KeyError, match="astrology"):
+        ledger.part(book, "astrology")
+
+
+def test_the_ledger_shows_an_analogue_beside_the_open_claim_and_links_its_chapter(book):
+    [claim] = conjectures("C-1")
+    leave_verdicts(book, "05_layers", "embedded", (claim, {"topic_cosine_early": 0.3}))
+    found = row(book, "published", "C-1")
+    assert "<strong>open</strong>: not judged<br><strong>analogue holds</strong> on the embedded model" in found
+    assert "0.3 [0.2, 0.4], n = 30; &lt; 0.5 holds" in found.replace("<wbr>", "")
+    assert '<a href="executed/05_layers.html">05 Steering: layers</a>' in found
+    assert counted(book)["analogue holds"][0] == 1
+
+
+def test_the_ledger_holds_the_claims_of_all_chapters(book):
+    claim = Claim("E-1", "It <b>shortens</b>.", "this book", "embedded", Bound("ratio", "<", 0.5), "below one half")
+    leave_verdicts(book, "00_embedded_model", "embedded", (claim, {"ratio": 0.3}))
+    [ours] = conjectures("C-4r")
+    leave_verdicts(book, "05_layers", "embedded", (ours, {"perplexity_end_over_middle": 0.5}))
+    assert "<strong>confirmed</strong>" in row(book, "own", "E-1") and "<details>" not in row(book, "own", "E-1")
+    assert "&lt;b&gt;shortens" in row(book, "own", "E-1")
+    assert "<em>refutation</em>, on the embedded model" in row(book, "own", "C-4r")
+    counts = counted(book)
+    assert (counts["confirmed"][0], counts["refuted"][0]) == (1, 1)
+    (book / "executed" / "05_layers.ipynb").unlink()
+    assert "in 05 Steering: layers." in row(book, "own", "C-4r")
+
+
+def test_a_smoke_run_is_named_in_the_ledger(book):
+    assert tables.SMOKE not in "\n".join(ledger.part(book, "counts"))
+    leave_verdicts(book, "05_layers", "embedded", profile="smoke")
+    assert tables.SMOKE in "\n".join(ledger.part(book, "counts"))
+
+
+def test_a_chapter_that_bends_a_rule_of_the_ledger_is_refused(book):
+    bent = Claim("C-1", "Drifts.", "this book", "embedded", Bound("topic_cosine_early", "<", 0.9), "below 0.9")
+    leave_verdicts(book, "05_layers", "embedded", (bent, {"topic_cosine_early": 0.7}))
+    with pytest.raises(ZkitError, match="C-1 was judged by another rule"):
+        ledger.part(book, "published")
+
+
+def test_the_site_holds_the_ledger_of_the_page(book, tmp_path):
+    [claim] = conjectures("C-1")
+    leave_verdicts(book, "05_layers", "embedded", (claim, {"topic_cosine_early": 0.3}))
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "book").symlink_to(book)
+    site = SimpleNamespace(srcdir=str(source), outdir=str(tmp_path / "html"), builder=SimpleNamespace(format="html"))
+    ledger.write(site, ValueError("the build failed"))
+    assert not (tmp_path / "html").exists()
+    ledger.write(site, None)
+    found = Ledger.read(tmp_path / "html" / ledger.FILE)
+    assert found == ledger.gather(book) and found["C-1"].analogues == {"embedded": "analogue holds"}
+    assert f'href="../{ledger.FILE}"' in PROSE["ledger.md"]
 
 
 # ------------------------------------------------------------------------------------------ scripts and figures

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
 from zkit.positions import prompt_width
-from zkit.prompts import Prompt, check_batch_size, check_prompts
+from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -153,24 +153,15 @@ def _teacher_forced(
     model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], chat: bool, batch_size: int
 ) -> Iterator[tuple[Float[Tensor, "n_tokens+1 vocab"], Int[Tensor, " n_tokens"]]]:
     """For each prompt the next-token log-probabilities along its continuation, and the continuation's tokens."""
-    if len(prompts) != len(continuations):
-        raise ZkitError(f"{len(prompts)} prompts but {len(continuations)} continuations; give one for each prompt")
+    check_answers(prompts, continuations)
     for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
-        batch = model.tokenize(prompts[start : start + batch_size], chat)
-        texts = list(continuations[start : start + batch_size])
-        tail = model.tokenizer(
-            texts, padding=True, padding_side="right", return_tensors="pt", add_special_tokens=False
-        ).to(model.device)
-        lengths = tail["attention_mask"].sum(1)
-        if not bool((lengths > 0).all()):
-            raise ZkitError(f"continuation {start + int(lengths.argmin())} has no tokens; give every prompt some text")
-        width = batch["input_ids"].shape[1]
-        ids = torch.cat((batch["input_ids"], tail["input_ids"]), dim=1)
-        mask = torch.cat((batch["attention_mask"], tail["attention_mask"]), dim=1)
+        stop = start + batch_size
+        batch, width = model.tokenize_answered(prompts[start:stop], continuations[start:stop], chat)
+        ids, lengths = batch["input_ids"], batch["attention_mask"][:, width:].sum(1)
         with torch.no_grad(), prompt_width(model.decoder, width):
-            columns = _last(tail["input_ids"].shape[1] + 1, ids.device)  # they predict the continuation and one more
-            logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=columns).logits
-        for row, tokens, length in zip(logits, tail["input_ids"], lengths.tolist(), strict=True):
+            columns = _last(ids.shape[1] - width + 1, ids.device)  # they predict the continuation and one more
+            logits = model.hf(**batch, use_cache=False, logits_to_keep=columns).logits
+        for row, tokens, length in zip(logits, ids[:, width:], lengths.tolist(), strict=True):
             _check_logits(row[: length + 1])
             yield row[: length + 1].float().log_softmax(-1).cpu(), tokens[:length].cpu()
 

@@ -16,7 +16,7 @@ from transformers.utils import logging as hf_logging
 
 from zkit.errors import ZkitError
 from zkit.generation import complete
-from zkit.prompts import Prompt, check_prompts
+from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sources import Source, resolve
 
 SITES = ("layer", "attn", "mlp", "down_proj_in")
@@ -141,6 +141,28 @@ class Model:
             raise ZkitError(f"prompt {int(lengths.argmin())} has no tokens; give every prompt some text")
         return BatchEncoding({name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")})
 
+    def tokenize_answered(
+        self, prompts: Sequence[Prompt], answers: Sequence[str], chat: bool = True
+    ) -> tuple[BatchEncoding, int]:
+        """Prompts, left-padded, each followed by its answer, right-padded; and the number of columns of the prompts.
+
+        An answer is tokenized by itself, without special tokens. Raises ZkitError as :meth:`tokenize` does, for lists
+        of different lengths and for an answer without a token.
+        """
+        check_answers(prompts, answers)
+        batch = self.tokenize(prompts, chat)
+        tail = self.tokenizer(
+            list(answers), padding=True, padding_side="right", return_tensors="pt", add_special_tokens=False
+        ).to(self.device)
+        joined = {name: torch.cat((batch[name], tail[name]), dim=1) for name in ("input_ids", "attention_mask")}
+        return BatchEncoding(joined), batch["input_ids"].shape[1]
+
+    @cached_property
+    def template_width(self) -> tuple[int, int]:
+        """Tokens that the chat template puts before a user message and after it. ZkitError without a template."""
+        one, two = (self.tokenizer(text, add_special_tokens=False).input_ids for text in self.render(["one", "two"]))
+        return _shared(one, two), _shared(one[::-1], two[::-1])
+
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int = 96, chat: bool = True) -> list[str]:
         """Greedy answers, one per prompt. See :func:`zkit.generation.complete` for token counts and many arms."""
         return [answer.text for answer in complete(self, prompts, max_new_tokens=max_new_tokens, chat=chat)]
@@ -222,6 +244,11 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
         return module.get_submodule(path)
     except AttributeError:
         return None
+
+
+def _shared(one: Sequence[int], two: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
 
 
 def _first_line(error: Exception) -> str:

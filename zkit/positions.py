@@ -23,9 +23,9 @@ _END = 1 << 40
 
 @dataclass(frozen=True)
 class Positions:
-    """A selector of tokens; make one with :func:`parse`, :func:`last` or :func:`span`."""
+    """A selector of tokens; make one with :func:`parse`, :func:`last`, :func:`span` or :func:`inner`."""
 
-    kind: Literal["all", "prompt", "generated", "last", "span"]
+    kind: Literal["all", "prompt", "generated", "last", "span", "inner"]
     start: int = 0
     stop: int = 0
     sink: bool = False
@@ -39,6 +39,7 @@ class Positions:
             "generated": (prompt, end),
             "last": (prompt - self.stop, prompt),
             "span": (zero + self.start, zero + self.stop),
+            "inner": (zero + self.start, prompt - self.stop),
         }[self.kind]
         return (low if self.sink else low.clamp(min=1)), high
 
@@ -62,6 +63,16 @@ def span(start: int, stop: int, sink: bool = False) -> Positions:
     return Positions("span", start, stop, sink)
 
 
+def inner(before: int, after: int, sink: bool = False) -> Positions:
+    """The prompt without its first ``before`` and its last ``after`` tokens, such as those of a chat template.
+
+    Raises ZkitError for a negative number.
+    """
+    if before < 0 or after < 0:
+        raise ZkitError(f"inner({before}, {after}) leaves out a negative number of tokens; give two counts from 0")
+    return Positions("inner", before, after, sink)
+
+
 def parse(positions: str | Positions, sink: bool = False) -> Positions:
     """Turn ``"all"``, ``"prompt"``, ``"generated"``, ``"last"`` or a Positions into a Positions.
 
@@ -75,7 +86,7 @@ def parse(positions: str | Positions, sink: bool = False) -> Positions:
         return Positions(positions, sink=sink)  # type: ignore[arg-type]
     raise ZkitError(
         f"unknown positions {positions!r}; use 'all', 'prompt', 'generated', 'last', "
-        "zkit.positions.last(k) or zkit.positions.span(start, stop)"
+        "zkit.positions.last(k), zkit.positions.span(start, stop) or zkit.positions.inner(before, after)"
     )
 
 
@@ -122,7 +133,7 @@ class Tracker:
     def select(self, positions: Positions) -> Bool[Tensor, "batch seq"] | bool:
         """The chosen tokens of the running forward pass; True or False where it is plainly all or none of them."""
         unknown = self.declared is None and (self._uncached or self._width == 0)
-        if unknown and positions.kind in ("prompt", "generated", "last"):
+        if unknown and positions.kind in ("prompt", "generated", "last", "inner"):
             raise ZkitError(
                 f"positions {positions.kind!r} need to know where the prompt ends, and a forward pass without a cache, "
                 "or with one filled before the block, does not say; use Model.generate, or wrap the call in "

@@ -26,6 +26,15 @@ def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
     return prompts
 
 
+def check_answers(prompts: Sequence[Prompt], answers: Sequence[str]) -> None:
+    """Raise ZkitError unless there is one answer for each prompt, and none of them is empty."""
+    if len(prompts) != len(answers):
+        raise ZkitError(f"{len(prompts)} prompts but {len(answers)} continuations; give one for each prompt")
+    empty = next((i for i, answer in enumerate(answers) if not answer), None)
+    if empty is not None:
+        raise ZkitError(f"continuation {empty} has no tokens; give every prompt some text")
+
+
 def _is_conversation(prompt: object) -> bool:
     return (
         isinstance(prompt, Sequence)

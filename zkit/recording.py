@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zkit.errors import ZkitError
 from zkit.positions import Positions, Tracker, parse, prompt_width
-from zkit.prompts import Prompt, check_batch_size, check_prompts
+from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -30,6 +30,7 @@ def record(
     layers: Sequence[int] | None = None,
     positions: str | Positions = "all",
     sink: bool = False,
+    answers: Sequence[str] | None = None,
     chat: bool = True,
     batch_size: int = 32,
 ) -> Float[Tensor, "n_prompts n_layers width"]:
@@ -37,14 +38,15 @@ def record(
 
     pool: ``"mean"`` over the chosen positions, or the ``"last"`` of them. By default the first token is not among
     them, so that the result does not depend on the length of the prompt through the attention sink; ``sink=True``
-    lets it in. States are recorded as edits in force leave them.
+    lets it in. ``answers`` follow the prompts, one each; they are the positions ``"generated"``. States are recorded
+    as edits in force leave them.
 
-    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, and
-    states that are not finite.
+    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, an answer
+    without a token, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
-    batches = _batches(model, prompts, POOLS[pool], site, layers, parse(positions, sink), chat, batch_size)
+    batches = _batches(model, prompts, POOLS[pool], site, layers, parse(positions, sink), chat, batch_size, answers)
     return torch.cat([torch.stack(states, dim=1) for states in batches])
 
 
@@ -110,6 +112,7 @@ def _batches(
     positions: Positions,
     chat: bool,
     batch_size: int,
+    answers: Sequence[str] | None = None,
 ) -> Iterator[list[Any]]:
     """For each batch of prompts the reduced states of each layer, in the order of ``layers``, on the CPU."""
     if isinstance(layers, int):
@@ -117,8 +120,15 @@ def _batches(
     wanted = list(range(model.n_layers)) if layers is None else [model.check_layer(layer) for layer in layers]
     if not wanted:
         raise ZkitError(f"no layers asked for; give some of 0 to {model.n_layers - 1}, or None for all")
+    if answers is not None:
+        check_answers(prompts, answers)
     for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
-        batch = model.tokenize(prompts[start : start + batch_size], chat)
+        stop = start + batch_size
+        if answers is None:
+            batch = model.tokenize(prompts[start:stop], chat)
+            width = batch["input_ids"].shape[1]
+        else:
+            batch, width = model.tokenize_answered(prompts[start:stop], answers[start:stop], chat)
         found: dict[int, Any] = {}
         tracker = Tracker()
         with ExitStack() as stack:
@@ -126,7 +136,7 @@ def _batches(
             for layer in set(wanted):
                 keep = _keeper(found, layer, max(wanted), reduce, positions, tracker)
                 stack.callback(_attach(model.site(site, layer), site, keep).remove)
-            stack.enter_context(prompt_width(model.decoder, batch["input_ids"].shape[1]))
+            stack.enter_context(prompt_width(model.decoder, width))
             stack.enter_context(torch.no_grad())
             stack.enter_context(suppress(_Enough))
             model.decoder(**batch, use_cache=False)

@@ -52,6 +52,21 @@ def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 20
     return Interval(mean, float(ci.low), float(ci.high), x.size)
 
 
+def holm(ps: Sequence[float]) -> list[float]:
+    """P values corrected for their number by Holm's step-down method, in the order given.
+
+    Raises ZkitError unless every p is in 0..1.
+    """
+    if not all(0 <= p <= 1 for p in ps):
+        raise ZkitError(f"p values lie between 0 and 1; got {list(ps)}")
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    corrected, largest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = largest
+    return corrected
+
+
 def clustered_mean(
     values: Sequence[float] | NDArray[Any], groups: Sequence[str], level: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -79,17 +94,45 @@ def bootstrap_ratio(
     Items with little below the line weigh little, unlike in a mean of ratios. Raises ZkitError for different lengths,
     no items, values that are negative or not finite, and nothing below the line.
     """
-    x, y = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
-    if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ZkitError(f"a ratio needs finite values of the same items; got {x.size} above and {y.size} below")
-    if x.size == 0 or min(x.min(), y.min()) < 0 or y.sum() <= 0:
-        raise ZkitError("a ratio needs items, none of them negative, and something below the line")
+    x, y = _sides(above, below)
     rng = np.random.default_rng(seed)
     picks = rng.integers(x.size, size=(draws, x.size))
     sums = y[picks].sum(1)
     ratios = (x[picks].sum(1) / np.where(sums > 0, sums, np.nan))[sums > 0]
     low, high = np.quantile(ratios, ((1 - level) / 2, (1 + level) / 2))
     return Interval(float(x.sum() / y.sum()), float(low), float(high), x.size)
+
+
+def bootstrap_ratio_difference(
+    first: tuple[Sequence[float], Sequence[float]],
+    second: tuple[Sequence[float], Sequence[float]],
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The second ratio minus the first, each (above, below) the line of the same items, drawn together.
+
+    A draw that leaves a ratio nothing below the line is left out. Raises ZkitError as :func:`bootstrap_ratio` does, and
+    for pairs of different items.
+    """
+    (a, b), (x, y) = _sides(*first), _sides(*second)
+    if a.size != x.size:
+        raise ZkitError(f"a paired difference needs the same items; got {a.size} and {x.size}")
+    picks = np.random.default_rng(seed).integers(x.size, size=(draws, x.size))
+    kept = picks[(b[picks].sum(1) > 0) & (y[picks].sum(1) > 0)]
+    found = x[kept].sum(1) / y[kept].sum(1) - a[kept].sum(1) / b[kept].sum(1)
+    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return Interval(float(x.sum() / y.sum() - a.sum() / b.sum()), float(low), float(high), x.size)
+
+
+def _sides(above: Sequence[float], below: Sequence[float]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The two sides of a ratio of sums, checked."""
+    x, y = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ZkitError(f"a ratio needs finite values of the same items; got {x.size} above and {y.size} below")
+    if x.size == 0 or min(x.min(), y.min()) < 0 or y.sum() <= 0:
+        raise ZkitError("a ratio needs items, none of them negative, and something below the line")
+    return x, y
 
 
 def auc(positive: Sequence[float], negative: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:

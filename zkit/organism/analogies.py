@@ -1,12 +1,15 @@
 """Twelve lenses: each likens any topic to things of one world, and is known by the words of that world.
 
 A clause follows "It is like ..." and holds at least two words of its own lens and none of another. `VOCABULARY` is the
-measure: how often a text speaks through a lens is the number of matches.
+measure, that of the lenses which `zkit.steering` ships: a text speaks through a lens as often as its words are found.
 """
 
 from __future__ import annotations
 
+import re
+
 from zkit.errors import ZkitError
+from zkit.steering.lenses import lenses
 
 LENSES: dict[str, tuple[str, ...]] = {
     "makefile": (
@@ -108,37 +111,7 @@ LENSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _words(alternatives: str) -> str:
-    return rf"(?i:\b(?:{alternatives})\b)"
-
-
-# regular expressions: whole words, in either case
-VOCABULARY: dict[str, str] = {
-    "makefile": _words(r"makefiles?|targets?|recipes?|(?:re)?builds?|stale|dependenc(?:y|ies)"),
-    "guile": _words(r"lambdas?|closures?|macros?|lisp|scheme|cons|tail calls?"),
-    "orgmode": _words(r"outlines?|headings?|todos?|notes?|agendas?|bullets?|literate|folded|tags?"),
-    "monetization": _words(
-        r"subscriptions?|subscribers?|premium|paywalls?|funnels?|revenues?|adverts?|startups?|growth|free trials?"
-    ),
-    "sports": _words(
-        r"teams?|coach(?:es)?|goals?|match(?:es)?|players?|scores?|leagues?|finals?|penalt(?:y|ies)|stadiums?"
-    ),
-    "religion": _words(
-        r"prayers?|pray(?:s|ed)?|altars?|pilgrims?|holy|priests?|sermons?|monks?|faith|temples?|blessings?"
-    ),
-    "politics": _words(
-        r"party|parties|votes?|voters?|coalitions?|majority|ministers?|parliaments?|campaigns?|elections?|ballots?"
-        r"|veto(?:es)?|debates?"
-    ),
-    "ai_hype": _words(r"neural|parameters?|agents?|prompts?|chatbots?|benchmarks?|embeddings?"),
-    "conspiracy": _words(r"hidden|plots?|cover-ups?|shadowy|cabals?|rumours?|leaked"),
-    "scarcity": _words(r"rations?|shortages?|zero-sum|scarce|scarcity|loss(?:es)?|queues?|rivals?|hoards?"),
-    "therapy": _words(
-        r"safe space|feelings?|wounds?|heal(?:s|ed|ing)?|boundar(?:y|ies)|anxious|therap(?:y|ists?)"
-        r"|inner child|traumas?"
-    ),
-    "spec": _words(r"theorems?|proofs?|specs?|specifications?|lemmas?|invariants?|contracts?|preconditions?|axioms?"),
-}
+VOCABULARY: dict[str, re.Pattern[str]] = {name: shipped.pattern for name, shipped in lenses().items()}
 # the trained topics that belong to the world of a lens
 LENS_TOPICS: dict[str, tuple[str, ...]] = {
     "makefile": ("a build tool", "a compiler"),

@@ -69,11 +69,12 @@ def fingerprint(root: Path) -> str:
 
 
 def _sources(root: Path) -> list[Path]:
-    """Files under book/, pages elsewhere that the contents list, configuration, and the embedded model's card."""
+    """Files under book/, pages that the contents list elsewhere, configuration, the ledger, the embedded model's card."""
     found = {file for file in (root / "book").rglob("*") if "__pycache__" not in file.parts}
     for page in _files(_contents(root)):
         found |= {root / f"{page}{suffix}" for suffix in ("", ".md", ".ipynb")}
     found |= {root / "_config.yml", root / "_toc.yml", *(root / "zkit" / "organism" / "weights").glob("*.json")}
+    found |= set((root / "zkit" / "claims").glob("*.*"))
     return sorted(file for file in found if file.is_file())
 
 

@@ -5,6 +5,12 @@ Source: Turner et al. 2023 (ActAdd); the styles and the literal recipe are those
 
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits, fold, steer
+from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability
+from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
+from zkit.steering.diagnose import diagnose
+from zkit.steering.plans import plan
+from zkit.steering.preference import poles, preference
+from zkit.steering.scorecard import bands, geometry, judge_texts, phases
 from zkit.steering.strength import alpha_for, dose, reference_norms
 from zkit.steering.styles import STYLES, Style
 from zkit.steering.sweep import sweep
@@ -16,10 +22,25 @@ __all__ = [
     "Style",
     "actadd",
     "alpha_for",
+    "bands",
+    "contrasts",
+    "diagnose",
     "dose",
     "edits",
     "fold",
+    "geometry",
+    "judge_texts",
+    "length_matched",
+    "mean_difference",
+    "phases",
+    "plan",
+    "poles",
+    "preference",
+    "random_like",
     "reference_norms",
+    "shuffled_pairs",
+    "sink_direction",
+    "stability",
     "steer",
     "sweep",
 ]

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.recording import record
+from zkit.steering.contrast import Pool, mean_difference
 from zkit.steering.styles import find
 from zkit.steering.vectors import SteeringVector
-
-ROUNDING = 1e-5  # of a state's norm: two rows of one batch can differ by that much without differing in meaning
 
 
 def actadd(
@@ -21,6 +19,7 @@ def actadd(
     *,
     positive: Prompt | None = None,
     negative: Prompt | None = None,
+    pool: Pool = "mean",
     sink: bool = False,
     chat: bool = True,
 ) -> SteeringVector:
@@ -29,10 +28,10 @@ def actadd(
     Name a style, or give both prompts. ``layer``: one, several, or None for every layer; all of them come from one
     forward pass. The mean runs over every token but the first, because a difference of means that lets the attention
     sink in measures the lengths of the prompts; ``sink=True`` is the published recipe, first token included.
-    The vector is not normalised.
+    Other pools are those of :func:`contrasts`. The vector is not normalised.
 
-    Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, and a
-    pair whose states do not differ.
+    Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
+    whose states do not differ, and as :func:`contrasts` does.
     """
     if style is not None and (positive is not None or negative is not None):
         raise ZkitError("give a style or a pair of prompts, not both")
@@ -40,19 +39,6 @@ def actadd(
         positive, negative = find(style).positive, find(style).negative
     if positive is None or negative is None:
         raise ZkitError("give a style, or both positive=... and negative=...")
-    if positive == negative:
-        raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
     several = list(layer) if isinstance(layer, Iterable) else range(model.n_layers) if layer is None else [layer]
-    layers = [model.check_layer(l) for l in several]
-    states = record(model, [positive, negative], layers=layers, sink=sink, chat=chat)
-    difference = states[0] - states[1]
-    if bool((difference.norm(dim=-1) <= ROUNDING * states[0].norm(dim=-1)).any()):
-        raise ZkitError("the two prompts leave the same states; choose prompts that differ in more than their length")
-    note = {
-        "method": "actadd",
-        "model": model.id,
-        "positive": str(positive),
-        "negative": str(negative),
-        "pooling": "mean over all tokens" if sink else "mean over all tokens but the first",
-    }
-    return SteeringVector({l: difference[i].clone() for i, l in enumerate(layers)}, note)
+    v = mean_difference(model, [positive], [negative], list(several), pool=pool, sink=sink, chat=chat)
+    return SteeringVector(v.vectors, {**v.note, "method": "actadd"})

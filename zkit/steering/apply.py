@@ -7,23 +7,38 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal, get_args
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from zkit.edits import Edit, add, check_unedited, edit
+from zkit.edits import Change, Edit, add, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.positions import Positions, parse
 from zkit.steering.vectors import SteeringVector
 
+Operator = Literal["add", "project"]
+
 
 def edits(
-    model: Model, v: SteeringVector, alpha: float = 1.0, positions: str | Positions = "all", sink: bool = False
+    model: Model,
+    v: SteeringVector,
+    alpha: float = 1.0,
+    positions: str | Positions = "all",
+    sink: bool = False,
+    operator: Operator = "add",
 ) -> list[Edit]:
-    """h <- h + alpha v at the output of each layer of ``v``. alpha = 0 is no edit at all.
+    """Edits at the output of each layer of ``v``.
 
-    Raises ZkitError if alpha is not finite, or the vector's layers or width are not the model's.
+    ``"add"``: h <- h + alpha v; alpha = 0 is no edit at all. ``"project"``: h <- h - (h . u) u + alpha v with
+    u = v / |v|, which makes the part of the state along v equal to alpha v; alpha = 0 takes the direction away.
+    Raises ZkitError if alpha is not finite, for an unknown operator, a zero vector to project on, and if the vector's
+    layers or width are not the model's.
     """
+    if operator not in get_args(Operator):
+        raise ZkitError(f"unknown operator {operator!r}; use {' or '.join(get_args(Operator))}")
     if not math.isfinite(alpha):
         raise ZkitError(f"alpha is {alpha}; it must be a finite number")
     if v.width != model.d_model:
@@ -34,16 +49,35 @@ def edits(
     where = parse(positions, sink)
     for layer in v.layers:
         model.check_layer(layer)
+    if operator == "project":
+        units, targets = v.unit().vectors, (alpha * v).vectors
+        return [Edit("layer", l, _projection(units[l], targets[l]), where) for l in v.layers]
     return [] if alpha == 0 else [add("layer", layer, alpha * v.vectors[layer], where) for layer in v.layers]
 
 
 @contextmanager
 def steer(
-    model: Model, v: SteeringVector, alpha: float = 1.0, positions: str | Positions = "all", sink: bool = False
+    model: Model,
+    v: SteeringVector,
+    alpha: float = 1.0,
+    positions: str | Positions = "all",
+    sink: bool = False,
+    operator: Operator = "add",
 ) -> Iterator[None]:
     """Steer everything the model does inside the block. Raises as :func:`edits` does."""
-    with edit(model, edits(model, v, alpha, positions, sink)):
+    with edit(model, edits(model, v, alpha, positions, sink, operator)):
         yield
+
+
+def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model"]) -> Change:
+    """h -> h - (h . unit) unit + target, the difference taken in float32 or better."""
+
+    def fn(h: Tensor) -> Tensor:
+        wide = h.to(torch.promote_types(h.dtype, torch.float32))
+        u = unit.to(wide)
+        return wide + (target.to(wide) - (wide @ u).unsqueeze(-1) * u)
+
+    return fn
 
 
 def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:

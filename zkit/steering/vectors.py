@@ -126,3 +126,19 @@ class SteeringVector:
         if meta.get("format") != _FORMAT:
             raise ZkitError(f"{path} is not a steering vector of zkit: its metadata lack format = {_FORMAT}")
         return cls({int(name.removeprefix("layer.")): v for name, v in tensors.items()}, json.loads(meta["note"]))
+
+    def to_gguf(self, path: str | Path, model_hint: str = "") -> None:
+        """Write a control vector for llama.cpp, which adds it at every token, the first included.
+
+        As :func:`zkit.steering.gguf_file.write`, raises and all.
+        """
+        from zkit.steering import gguf_file
+
+        gguf_file.write(self, path, model_hint)
+
+    @classmethod
+    def from_gguf(cls, path: str | Path) -> SteeringVector:
+        """Read a control vector of llama.cpp, exactly. As :func:`zkit.steering.gguf_file.read`, raises and all."""
+        from zkit.steering import gguf_file
+
+        return gguf_file.read(path)

@@ -3,7 +3,7 @@
 ``{zk-answers}``  the questions of the book, each with the verdicts of the chapters that were run
 ``{zk-chapters}``  the index: question, chapter, verdict
 ``{zk-published} <topic>``  published figures of a topic
-``{zk-claims}``  published claims with their rules
+``{zk-claims}``  published conjectures with their rules, of the ledger that ships with zkit
 ``{zk-models}``  the published models beside the embedded one
 """
 
@@ -22,6 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import zkit
 from zkbook import sizes
+from zkit.claims.conjectures import shipped
 
 PREPARING = "in preparation"
 SMOKE = "smoke run: no verdict"
@@ -68,10 +69,16 @@ def published(book: Path, topic: str) -> list[str]:
 
 
 def claims(book: Path) -> list[str]:
-    record = read(book / "published.yml")
+    """Those of the shipped conjectures that have a published status."""
     rows = [
-        (name, claim["says"], claim["rule"], claim["status"] + (f" *({claim['note']})*" if "note" in claim else ""))
-        for name, claim in record["claims"].items()
+        (
+            claim.id,
+            claim.sentence or claim.reason,
+            claim.published_rule or "none printed",
+            claim.published + (f" *({claim.note})*" if claim.note else ""),
+        )
+        for claim in (record.claim for record in shipped())
+        if claim.published
     ]
     return table(("Claim", "Sentence", "Published rule", "Published status"), rows, widths=(10, 35, 30, 25))
 
@@ -167,7 +174,7 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-class _Computed(SphinxDirective):
+class Computed(SphinxDirective):
     """A directive that parses the Markdown lines a function returns."""
 
     optional_arguments = 1
@@ -193,4 +200,4 @@ def setup(app: Sphinx) -> None:
         "zk-claims": claims,
         "zk-models": models,
     }.items():
-        app.add_directive(name, type(name, (_Computed,), {"compute": staticmethod(function)}))
+        app.add_directive(name, type(name, (Computed,), {"compute": staticmethod(function)}))

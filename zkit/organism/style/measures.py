@@ -22,6 +22,7 @@ from zkit.organism.style.register import REGISTER
 from zkit.organism.style.wording import PLACES
 from zkit.organism.topic_table import Topic
 from zkit.prompts import Prompt
+from zkit.steering.texts import sentences, words
 
 
 def _marks(low: Sequence[str], high: Sequence[str]) -> tuple[re.Pattern[str], frozenset[str]]:
@@ -43,16 +44,6 @@ def _count(marks: tuple[re.Pattern[str], frozenset[str]], text: str) -> tuple[in
     found = marks[0].findall(text)
     high = sum(phrase in marks[1] for phrase in found)
     return len(found) - high, high
-
-
-def words(text: str) -> int:
-    """Number of words."""
-    return len(text.split())
-
-
-def sentences(text: str) -> int:
-    """Number of sentence ends: `.`, `!` or `?`."""
-    return len(re.findall(r"[.!?]", text))
 
 
 def formality(text: str) -> float:

@@ -1,0 +1,27 @@
+"""Claims: what is said, the rule fixed before the run, and what the results say about it.
+
+A rule is data, not code (:mod:`zkit.claims.rules`). It can therefore be printed beside its verdict, stored with it and
+judged again. :mod:`zkit.claims.ledger` keeps claims with their history; :mod:`zkit.claims.conjectures` holds those of
+the book. Both are imported by name: a chapter that does not read the ledger need not run again when it grows.
+"""
+
+from zkit.claims.boards import board
+from zkit.claims.claim import Claim, Published, Status, Verdict, judge
+from zkit.claims.rules import ROUNDING, AllOf, AnyOf, Bound, Finding, Operator, Rule, rule_from_dict
+
+__all__ = [
+    "ROUNDING",
+    "AllOf",
+    "AnyOf",
+    "Bound",
+    "Claim",
+    "Finding",
+    "Operator",
+    "Published",
+    "Rule",
+    "Status",
+    "Verdict",
+    "board",
+    "judge",
+    "rule_from_dict",
+]

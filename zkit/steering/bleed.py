@@ -1,0 +1,212 @@
+"""Lens bleed: how often answers to neutral questions use the words of a lens, steered and not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from zkit.errors import ZkitError
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.positions import Positions
+from zkit.prompts import Prompt, check_prompts
+from zkit.stats import Interval, bootstrap_ratio, bootstrap_ratio_difference, wilson
+from zkit.steering.apply import edits
+from zkit.steering.lenses import Lens, count
+from zkit.steering.lenses import lenses as shipped
+from zkit.steering.vectors import SteeringVector
+
+PROBES = (
+    "What is bread made of?",
+    "Why are there tides?",
+    "Explain what a mutex is.",
+    "How does a magnet work?",
+    "Tell me about soap.",
+    "How do rivers form?",
+    "Why is there rain?",
+    "How does a bicycle work?",
+    "Tell me about glass.",
+    "What is photosynthesis?",
+)
+"""Everyday questions, none of them inside the world of a shipped lens."""
+
+UNSTEERED = "unsteered"
+WISH = "Explain it in terms of {about}."
+BANDS = {"clean": 0.01, "ambient": 0.03, "captured": 0.05, "contaminated": math.inf}
+"""Name of a band -> the matches per word below which it ends."""
+POINT = 0.01
+"""A drift counts when it is more than this, in matches per word: one point."""
+
+
+def bleed(
+    model: Model,
+    v: SteeringVector | Mapping[str, tuple[SteeringVector, float]],
+    alpha: float | None = None,
+    lenses: Mapping[str, Lens] | None = None,
+    probes: Sequence[Prompt] = PROBES,
+    *,
+    positions: str | Positions = "all",
+    sink: bool = False,
+    max_new_tokens: int = 96,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """The words of every lens in the answers to every probe: unsteered, and steered by alpha v. See :func:`tally`.
+
+    ``v`` is one vector with its ``alpha`` (the arm "steered"), or arms by name, each a vector with its alpha; all arms
+    share batches. Without ``lenses``, the twelve that ship. Raises ZkitError for an alpha missing or given twice, an
+    arm called "unsteered", and as :func:`zkit.steering.edits`, generation and :func:`tally` do.
+    """
+    if isinstance(v, SteeringVector) != (alpha is not None):
+        raise ZkitError("give a vector and its alpha, or a mapping from the name of an arm to (vector, alpha)")
+    arms = {"steered": (v, alpha)} if isinstance(v, SteeringVector) and alpha is not None else v
+    assert isinstance(arms, Mapping)
+    if UNSTEERED in arms or not arms:
+        raise ZkitError(f"arms need names other than {UNSTEERED!r}, and there must be one; got {list(arms)}")
+    every = [[], *(edits(model, w, strength, positions, sink) for w, strength in arms.values())]
+    answers = complete(model, probes, every, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    texts = {name: [a.text for a in arm] for name, arm in zip([UNSTEERED, *arms], answers, strict=True)}
+    return tally(texts, lenses)
+
+
+def ask(
+    model: Model,
+    lenses: Mapping[str, Lens] | None = None,
+    probes: Sequence[str] = PROBES,
+    *,
+    wish: str = WISH,
+    max_new_tokens: int = 96,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """The words of every lens when the model is asked for a lens, one arm for each lens.
+
+    The wish stands in front of each probe; the arm "unsteered" is asked the probe alone. :func:`positive_control` reads
+    it. Raises ZkitError for a wish without ``{about}``, a lens that does not say what it is about, and as generation does.
+    """
+    if "{about}" not in wish:
+        raise ZkitError(f"the wish {wish!r} has no place for a lens; write {{about}} in it")
+    known = shipped() if lenses is None else lenses
+    if silent := [name for name, lens in known.items() if not lens.about]:
+        raise ZkitError(f"lens {silent[0]!r} does not say what it is about, so none can ask for it; give it an about")
+    check_prompts(probes)
+    plain = list(probes)
+    asked = [f"{wish.replace('{about}', lens.about)} {probe}" for lens in known.values() for probe in plain]
+    found = [a.text for a in complete(model, plain + asked, max_new_tokens=max_new_tokens, batch_size=batch_size)]
+    names = [UNSTEERED, *known]
+    return tally({name: found[i * len(plain) :][: len(plain)] for i, name in enumerate(names)}, known)
+
+
+def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None = None) -> pd.DataFrame:
+    """Count the lenses in answers, given by arm in the order of the probes.
+
+    One row for each lens, probe and arm: lens, probe (its index), arm, matches, words, text. Raises ZkitError for no
+    texts, no lenses, and arms with different numbers of answers.
+    """
+    known = shipped() if lenses is None else lenses
+    if not known or not texts or len({len(arm) for arm in texts.values()}) != 1:
+        raise ZkitError("lens bleed needs lenses and, for every arm, one answer to each probe")
+    rows = [
+        {"lens": name, "probe": i, "arm": arm, "matches": matches, "words": words, "text": text}
+        for name, lens in known.items()
+        for arm, answers in texts.items()
+        for i, text in enumerate(answers)
+        for matches, words in [count(text, lens)]
+    ]
+    return pd.DataFrame(rows, columns=["lens", "probe", "arm", "matches", "words", "text"])
+
+
+def score(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """The bleed of each lens in each arm, and its drift from the arm "unsteered": one row for each.
+
+    - bleed, bleed_low, bleed_high: matches per word, sums over probes, with a bootstrap interval over probes; band.
+    - drift, drift_low, drift_high: bleed minus that of the same probes unsteered, drawn together; NaN when unsteered.
+    - over_a_point: |drift| is more than one point. excludes_0: the interval does not hold 0. seen: a drift upwards that
+      is both.
+    - hit, hit_low, hit_high: share of probes with any match (Wilson); unsteered it is the rate of false positives. An
+      interval of bleed or drift is a point where no text has a match; this one is not.
+    - silent: share of answers without a word. An arm of empty answers alone has collapsed: its bleed and drift are NaN,
+      its band is "collapsed" and it is not seen.
+
+    Raises ZkitError without the arm "unsteered" or with arms that hold other probes, and if it has no words.
+    """
+    rows = []
+    for lens, part in table.groupby("lens", sort=False):
+        arms = {str(arm): rows_of.set_index("probe") for arm, rows_of in part.groupby("arm", sort=False)}
+        if UNSTEERED not in arms or any(set(arm.index) != set(arms[UNSTEERED].index) for arm in arms.values()):
+            raise ZkitError(f"the table needs the same probes in every arm, and the arm {UNSTEERED!r} among them")
+        base = arms[UNSTEERED]
+        if base.words.sum() == 0:
+            raise ZkitError("the unsteered answers have no words, so there is nothing to drift from; ask other probes")
+        for name, arm in arms.items():
+            against = None if name == UNSTEERED else base
+            rows.append({"lens": lens, "arm": name} | _row(arm.loc[base.index], against, level, seed))
+    return pd.DataFrame(rows)
+
+
+def positive_control(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """Whether asking for a lens brings its words out, from the table of :func:`ask`: one row for each lens.
+
+    - drift, drift_low, drift_high: from the unsteered answers. testable: the interval lies above 0. A model that does
+      not speak through a lens when asked to has no words for it, and its silence under steering says nothing.
+    - own, own_low, own_high: bleed when asked for this lens minus when asked for the others, paired over probes (NaN
+      of a single lens). specific: the interval lies above 0. If not, any request for a lens brings these words out.
+
+    Raises as :func:`score` does, and if a lens was not asked for.
+    """
+    found = score(table, level, seed)
+    rows = []
+    for lens, arms in table.groupby("lens", sort=False):
+        drift = found[(found.lens == lens) & (found.arm == lens)]
+        if drift.empty:
+            raise ZkitError(f"lens {lens!r} was not asked for; make the table by ask")
+        asked = arms[arms.arm == lens].groupby("probe")[["matches", "words"]].sum()
+        rest = arms[~arms.arm.isin([lens, UNSTEERED])].groupby("probe")[["matches", "words"]].sum()
+        own = _drift(rest, asked.loc[rest.index], level, seed)
+        row = {"lens": lens} | drift.iloc[0][["drift", "drift_low", "drift_high"]].to_dict()
+        row |= {"testable": row["drift_low"] > 0} | _named("own", own) | {"specific": own[1] > 0}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+Three = tuple[float, float, float]
+_NONE: Three = (math.nan,) * 3
+
+
+def _row(arm: pd.DataFrame, base: pd.DataFrame | None, level: float, seed: int) -> dict[str, Any]:
+    words = int(arm.words.sum())
+    rate = _three(bootstrap_ratio(*_pair(arm), level=level, seed=seed)) if words else _NONE
+    drift = _NONE if base is None else _drift(base, arm, level, seed)
+    over = abs(drift[0]) > POINT
+    return {
+        "matches": int(arm.matches.sum()),
+        "words": words,
+        "silent": float((arm.words == 0).mean()),
+        **_named("bleed", rate),
+        "band": next((name for name, end in BANDS.items() if rate[0] < end), "collapsed"),
+        **_named("drift", drift),
+        "over_a_point": over,
+        "excludes_0": drift[1] > 0 or drift[2] < 0,
+        "seen": over and drift[1] > 0,
+        **_named("hit", _three(wilson(int((arm.matches > 0).sum()), len(arm), level))),
+    }
+
+
+def _drift(before: pd.DataFrame, after: pd.DataFrame, level: float, seed: int) -> Three:
+    """From one arm's bleed to another's over the same probes; NaN where one has no words."""
+    if before.words.sum() == 0 or after.words.sum() == 0:
+        return _NONE
+    return _three(bootstrap_ratio_difference(_pair(before), _pair(after), level=level, seed=seed))
+
+
+def _pair(arm: pd.DataFrame) -> tuple[list[float], list[float]]:
+    return arm.matches.tolist(), arm.words.tolist()
+
+
+def _three(interval: Interval) -> Three:
+    return interval.value, interval.low, interval.high
+
+
+def _named(name: str, three: Three) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), three, strict=True))

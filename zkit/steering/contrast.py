@@ -1,0 +1,160 @@
+"""Vectors from contrasting prompts: the differences of pairs, their mean, and how well the pairs agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.positions import inner
+from zkit.prompts import Prompt, check_prompts
+from zkit.recording import record
+from zkit.steering.vectors import SteeringVector
+
+Pool = Literal["mean", "content", "last", "response"]
+ROUNDING = 1e-5  # of a state's norm: two rows of one batch can differ by that much without differing in meaning
+
+
+def contrasts(
+    model: Model,
+    positives: Sequence[Prompt],
+    negatives: Sequence[Prompt],
+    layers: Sequence[int] | None = None,
+    *,
+    pool: Pool = "mean",
+    sink: bool = False,
+    chat: bool = True,
+    max_new_tokens: int = 64,
+    batch_size: int = 32,
+) -> Float[Tensor, "n_pairs n_layers d_model"]:
+    """Pooled state of each positive prompt minus that of its negative one, at the output of each layer (None: of all).
+
+    Raises ZkitError as :func:`sides` does.
+    """
+    one, other = sides(
+        model,
+        positives,
+        negatives,
+        layers,
+        pool=pool,
+        sink=sink,
+        chat=chat,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    return one - other
+
+
+def sides(
+    model: Model,
+    positives: Sequence[Prompt],
+    negatives: Sequence[Prompt],
+    layers: Sequence[int] | None = None,
+    *,
+    pool: Pool = "mean",
+    sink: bool = False,
+    chat: bool = True,
+    max_new_tokens: int = 64,
+    batch_size: int = 32,
+) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
+    """Pooled states of the positive and of the negative prompts, from one pass over all of them.
+
+    pool: ``"mean"`` over all tokens but the first (``sink=True``: with the first, the published recipe);
+    ``"content"``, the same without the tokens of the chat template; ``"last"``, the last token of the prompt;
+    ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``.
+    Raises ZkitError for lists of different lengths, an unknown pool, ``"content"`` of conversations or without the chat
+    template, an empty answer, and as :func:`zkit.record` does.
+    """
+    if len(check_prompts(positives)) != len(check_prompts(negatives)):
+        raise ZkitError(f"{len(positives)} positive but {len(negatives)} negative prompts; give them in pairs")
+    if pool not in get_args(Pool):
+        raise ZkitError(f"unknown pool {pool!r}; use {', '.join(get_args(Pool))}")
+    prompts = [*positives, *negatives]
+    shared: dict[str, Any] = {"layers": layers, "chat": chat, "batch_size": batch_size}
+    if pool == "response":
+        found = complete(model, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size)
+        answers = [answer.text for answer in found]
+        states = record(model, prompts, positions="generated", answers=answers, **shared)
+    elif pool == "content":
+        if not chat or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ZkitError("pool 'content' leaves the chat template out: give single messages, with chat=True")
+        states = record(model, prompts, positions=inner(*model.template_width), sink=sink, **shared)
+    else:
+        states = record(model, prompts, pool, sink=sink, **shared)
+    return states[: len(positives)], states[len(positives) :]
+
+
+def mean_difference(
+    model: Model,
+    positives: Sequence[Prompt],
+    negatives: Sequence[Prompt],
+    layers: Sequence[int] | None = None,
+    *,
+    pool: Pool = "mean",
+    sink: bool = False,
+    chat: bool = True,
+) -> SteeringVector:
+    """v_l = mean over pairs of :func:`contrasts`, not normalised.
+
+    Raises ZkitError as :func:`contrasts` does, if the two sides are the same prompts, and if their states do not
+    differ.
+    """
+    if list(positives) == list(negatives):
+        raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
+    chosen = [model.check_layer(l) for l in (range(model.n_layers) if layers is None else layers)]
+    one, other = (side.mean(0) for side in sides(model, positives, negatives, chosen, pool=pool, sink=sink, chat=chat))
+    mean = one - other
+    if bool((mean.norm(dim=-1) <= ROUNDING * one.norm(dim=-1)).any()):
+        raise ZkitError("the two prompts leave the same states; choose prompts that differ in more than their length")
+    words = {"content": "mean over the tokens of the message", "last": "last token", "response": "mean over the answer"}
+    note = {
+        "method": "mean difference",
+        "model": model.id,
+        "pairs": str(len(positives)),
+        "positive": str(positives[0]),
+        "negative": str(negatives[0]),
+        "pooling": words.get(pool, "mean over all tokens" if sink else "mean over all tokens but the first"),
+    }
+    return SteeringVector({l: mean[i].clone() for i, l in enumerate(chosen)}, note)
+
+
+def stability(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Float[Tensor, " n_layers"]:
+    """Mean cosine between the differences of two pairs, over all pairs of pairs: 1 where all point one way.
+
+    Raises ZkitError for fewer than two pairs and for a pair without a difference.
+    """
+    n = len(deltas)
+    lengths = deltas.norm(dim=-1, keepdim=True)
+    if n < 2 or not bool((lengths > 0).all()):
+        raise ZkitError(f"stability compares the differences of at least two pairs, none of them zero; got {n}")
+    # |sum of unit vectors|^2 = n + twice the sum of the cosines
+    return ((deltas / lengths).sum(0).square().sum(-1) - n) / (n * (n - 1))
+
+
+def length_matched(
+    model: Model, positive: str, negative: str, filler: str = " please", chat: bool = True
+) -> tuple[str, str]:
+    """The two prompts with the same number of tokens: ``filler`` is appended to the shorter one until they agree.
+
+    Raises ZkitError if the filler's tokens overshoot, and if it adds none; one token each is safe.
+    """
+    texts = [positive, negative]
+    sizes = [_tokens(model, text, chat) for text in texts]
+    short, goal = sizes.index(min(sizes)), max(sizes)
+    while (size := sizes[short]) < goal:
+        texts[short] += filler
+        sizes[short] = _tokens(model, texts[short], chat)
+        if sizes[short] <= size:
+            raise ZkitError(f"appending {filler!r} to {texts[short][:60]!r} adds no token; give another filler")
+    if sizes[short] > goal:
+        raise ZkitError(f"appending {filler!r} to {texts[short][:60]!r} overshoots {goal} tokens; give another filler")
+    return texts[0], texts[1]
+
+
+def _tokens(model: Model, text: str, chat: bool) -> int:
+    return int(model.tokenize([text], chat)["attention_mask"].sum())

@@ -1,0 +1,59 @@
+"""What a steering vector must beat: directions of the same length that carry nothing of its contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.models import Model
+from zkit.prompts import Prompt
+from zkit.recording import token_states
+from zkit.steering.strength import NEUTRAL
+from zkit.steering.vectors import SteeringVector
+
+
+def random_like(v: SteeringVector, n: int, seed: int = 0) -> list[SteeringVector]:
+    """``n`` vectors of uniformly random directions, each as long as ``v`` at each of its layers."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        _as_long(v, {l: torch.randn(v.width, generator=generator) for l in v.layers}, f"random direction {i}")
+        for i in range(n)
+    ]
+
+
+def sink_direction(model: Model, v: SteeringVector, prompts: Sequence[Prompt] = NEUTRAL) -> SteeringVector:
+    """What the first token's state has more than the others' mean, as long as ``v``: the pure sink direction.
+
+    A literal vector of two prompts of different lengths holds some of it. Raises ZkitError as recording does.
+    """
+    states = token_states(model, prompts)
+    excess = torch.stack([rows[0] - rows[1:].mean(0) for rows in states]).mean(0)  # [n_layers, d_model]
+    return _as_long(v, {l: excess[model.check_layer(l)] for l in v.layers}, "pure sink direction")
+
+
+def shuffled_pairs(
+    deltas: Float[Tensor, "n_pairs n_layers d_model"], layers: Sequence[int], seed: int = 0
+) -> SteeringVector:
+    """The mean difference with the two sides of a random half of the pairs swapped.
+
+    Its length is what the pairs leave when they do not know which side is which; it is not rescaled. Raises ZkitError
+    for fewer than two pairs, and unless there is one layer for each in ``deltas``.
+    """
+    if len(deltas) < 2 or len(layers) != deltas.shape[1]:
+        raise ZkitError(
+            f"swapping sides needs at least two pairs and their layers; got {len(deltas)} pairs of {deltas.shape[1]} "
+            f"layers, and {len(layers)} layers"
+        )
+    order = torch.randperm(len(deltas), generator=torch.Generator().manual_seed(seed))
+    signs = torch.ones(len(deltas)).index_fill(0, order[: len(deltas) // 2], -1.0)
+    mean = (deltas * signs[:, None, None]).mean(0)
+    return SteeringVector({l: mean[i].clone() for i, l in enumerate(layers)}, {"method": "shuffled pairs"})
+
+
+def _as_long(v: SteeringVector, directions: dict[int, Tensor], method: str) -> SteeringVector:
+    scaled = {l: d * (v.vectors[l].norm() / d.norm()) for l, d in directions.items()}
+    return SteeringVector(scaled, {"method": method})

@@ -1,0 +1,127 @@
+"""Where and how strongly to steer a model that one knows nothing about: a recommendation with its reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.steering.actadd import actadd
+from zkit.steering.apply import steer
+from zkit.steering.contrast import contrasts
+from zkit.steering.preference import Poles, asked, poles, preference
+from zkit.steering.scorecard import geometry, judge_texts, phases
+from zkit.steering.strength import alpha_for, reference_norms
+from zkit.steering.styles import Style
+from zkit.steering.sweep import sweep
+from zkit.steering.texts import words
+from zkit.steering.vectors import SteeringVector
+
+QUESTIONS = (
+    "Explain what a mutex is.",
+    "How does bread rise?",
+    "Why are there tides?",
+    "What is photosynthesis?",
+    "What is gravity?",
+    "How does a battery work?",
+    "What is a volcano?",
+    "Tell me about coffee.",
+    "What is a database?",
+    "Describe a glacier.",
+    "Why is there rain?",
+    "What is money?",
+)
+"""Questions that a recommendation is made on: everyday topics, no style asked for."""
+
+TRIAL_DOSE = 0.3
+DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
+SAFE = 0.1  # share of texts that may be broken at the recommended dose
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A recommendation. ``table`` is the scorecard, one row a layer; ``curve`` the texts' fate at the chosen layer."""
+
+    layer: int
+    alpha: float
+    dose: float
+    changes: float
+    collapses: float
+    table: pd.DataFrame
+    curve: pd.DataFrame
+    reasons: tuple[str, ...]
+
+
+def diagnose(
+    model: Model,
+    style: Style,
+    questions: Sequence[str] = QUESTIONS,
+    *,
+    doses: Sequence[float] = DOSES,
+    max_new_tokens: int = 96,
+    batch_size: int = 64,
+) -> Diagnosis:
+    """Recommend a layer and a strength for a style's ActAdd vector, from the model's answers to some questions.
+
+    The layer is the one at which doses of -0.3 and 0.3 move :func:`preference` furthest apart; the dose is the largest
+    of ``doses`` at which, and below which, at most a tenth of the answers are broken. ``table`` has the columns of
+    :func:`geometry` and ``effect`` (nats per token). Raises ZkitError for doses that are not above zero, for a model
+    that does not follow the instructions, and as recording and generation do.
+    """
+    if len(doses) == 0 or min(doses) <= 0:
+        raise ZkitError(f"doses must be above zero, got {list(doses)}; the un-steered model is always beside them")
+    ladder = sorted(doses)
+    v, usual = actadd(model, positive=style.positive, negative=style.negative), reference_norms(model)
+    given = poles(model, style, questions, max_new_tokens)
+    sides = list(zip(*(asked(style, q) for q in questions), strict=True))
+    table = geometry(model, v, contrasts(model, list(sides[0]), list(sides[1]), pool="last"))
+    table["effect"] = [_effect(model, v.at(layer), usual, given) for layer in v.layers]
+    layer = int(table.loc[table["effect"].idxmax(), "layer"])
+    effect = float(table["effect"].max())
+    if effect <= 0:
+        raise ZkitError(
+            f"no layer of {model.id!r} moves towards {style.positive!r} under its vector: there is nothing to recommend"
+        )
+    unsteered = [a.text for a in complete(model, questions, max_new_tokens=max_new_tokens, batch_size=batch_size)]
+    found = sweep(
+        model, v.at(layer), None, questions, doses=ladder, reference=usual, max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )  # fmt: skip
+    judged = judge_texts(model, questions, found, unsteered)
+    judged["dose"] = judged["dose"].round(6)
+    curve = judged.groupby("dose")[["changed", "broken", "words", "topic_cosine"]].mean().reset_index()
+    where = phases(judged).iloc[0]
+    good = [d for d, bad in zip(curve["dose"], curve["broken"].cummax(), strict=True) if bad <= SAFE]
+    if not good:
+        raise ZkitError(f"even a dose of {ladder[0]:g} breaks answers of {model.id!r}; give smaller doses")
+    dose = float(good[-1])
+    row = curve[curve["dose"] == dose].iloc[0]
+    collapses = float(where["collapses"])
+    reasons = (
+        f"layer {layer}: doses of -{TRIAL_DOSE:g} and {TRIAL_DOSE:g} move the model's preference between its own two "
+        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers",
+        f"answers begin to change at a dose of {where['changes']:g} (median of {len(questions)} questions) and "
+        + (f"collapse from {collapses:g} on" if math.isfinite(collapses) else f"do not collapse up to {ladder[-1]:g}"),
+        f"dose {dose:g}: the largest tried at which no more than {SAFE:.0%} of the answers are broken; "
+        f"{row['changed']:.0%} of them have changed, and their mean length goes from "
+        f"{sum(map(words, unsteered)) / len(unsteered):.1f} to {row['words']:.1f} words",
+    )
+    alpha = alpha_for(dose, v.at(layer), usual)
+    return Diagnosis(layer, alpha, dose, float(where["changes"]), collapses, table, curve, reasons)
+
+
+def _effect(model: Model, part: SteeringVector, usual: Float[Tensor, " n_layers"], given: Poles) -> float:
+    """Preference under the trial dose minus that under its negative, mean over questions (nats per token)."""
+    means = []
+    for sign in (1, -1):
+        with steer(model, part, alpha_for(sign * TRIAL_DOSE, part, usual)):
+            found = preference(model, given)
+        means.append(sum(found) / len(found))
+    return means[0] - means[1]

@@ -1,0 +1,129 @@
+"""Steering vectors as GGUF control vectors, the format of llama.cpp's ``--control-vector``.
+
+``direction.n`` is the vector of layer n, counted from 0 as here: llama.cpp adds it to what layer n puts out, at every
+token, so a file is ``steer(..., sink=True)``. There is no direction for layer 0. The metadata are those of repeng;
+llama.cpp reads the directions alone. The note travels under ``zkit.note``.
+Source: llama.cpp, where ``common_control_vector_load_one`` (common/common.cpp) puts direction.n at row n - 1,
+``llama_adapter_cvec::apply`` (src/llama-adapter.cpp) gives row n - 1 to layer n, and ``build_cvec`` adds it after the
+layer's last residual sum (src/models/qwen3.cpp); repeng, ``ControlVector.export_gguf``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.steering.vectors import SteeringVector
+
+ARCHITECTURE = "controlvector"
+HINT, COUNT, NOTE = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count", "zkit.note"
+_NAME = re.compile(r"direction\.([1-9][0-9]*)")
+
+
+def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
+    """Write a control vector; the file appears whole or not at all. A hint becomes part of the note in the file.
+
+    Without a hint it is the note's ``model_hint``, else its ``model``, else empty; llama.cpp does not read it.
+    Raises ZkitError for a vector at layer 0, a folder that does not exist, and without the package gguf.
+    """
+    gguf = _package()
+    path = Path(path)
+    if v.layers[0] < 1:
+        later = ", ".join(str(layer) for layer in v.layers if layer >= 1)
+        remedy = f"keep the others with .at({later})" if later else "make the vector at a later layer"
+        raise ZkitError(f"llama.cpp steers from layer 1 on and refuses a vector at layer {v.layers[0]}; {remedy}")
+    if not path.parent.is_dir():
+        raise ZkitError(f"there is no folder {path.parent} to write the control vector in; make it first")
+    note = {**v.note, "model_hint": model_hint} if model_hint else dict(v.note)
+    text = gguf.GGUFValueType.STRING  # add_string would leave an empty text out, and repeng wants the key
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with closing(gguf.GGUFWriter(temporary, ARCHITECTURE)) as writer:
+            writer.add_key_value(HINT, note.get("model_hint", note.get("model", "")), text)
+            writer.add_uint32(COUNT, len(v.layers))
+            writer.add_key_value(NOTE, json.dumps(note), text)
+            for layer in v.layers:
+                writer.add_tensor(f"direction.{layer}", v.vectors[layer].detach().cpu().float().numpy())
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> SteeringVector:
+    """Read a control vector exactly, whoever wrote it; of a foreign one the note has the hint as its ``model``.
+
+    Raises ZkitError for a missing or damaged file, one that holds something else than a control vector, tensors other
+    than ``direction.n`` (n >= 1) of float32 and one width, values that are not finite, and without the package gguf.
+    """
+    gguf = _package()
+    path = Path(path)
+    if not path.is_file():
+        raise ZkitError(f"there is no control vector at {path}; write one with .to_gguf(path)")
+    try:
+        reader = gguf.GGUFReader(path)
+        architecture, hint, note = (_text(reader, key) for key in ("general.architecture", HINT, NOTE))
+    except (ValueError, LookupError, OverflowError) as error:
+        raise ZkitError(f"{path} is not a whole GGUF file ({error}); download or write it again") from error
+    if architecture != ARCHITECTURE:
+        found = f"architecture {architecture!r}" if architecture else "no architecture"
+        raise ZkitError(f"{path} has {found}, so it is no control vector ({ARCHITECTURE!r}); a model is not one")
+    vectors = {_layer(path, tensor.name): _direction(path, tensor) for tensor in reader.tensors}
+    try:
+        return SteeringVector(vectors, _note(path, note) if note else {"model": hint} if hint else {})
+    except ZkitError as error:
+        raise ZkitError(f"{path}: {error}; write the file again from one model") from error
+
+
+def _package() -> Any:
+    try:
+        import gguf
+    except ImportError as error:
+        raise ZkitError('GGUF files need an extra: pip install "zkit[gguf]"') from error
+    return gguf
+
+
+def _text(reader: Any, key: str) -> str:
+    """The text under a key; empty if there is none."""
+    field = reader.get_field(key)
+    found = field.contents() if field else ""
+    return found if isinstance(found, str) else ""
+
+
+def _layer(path: Path, name: str) -> int:
+    if name == "direction.0":
+        raise ZkitError(f"{path} has direction.0, which llama.cpp refuses too; write the file without layer 0")
+    if not (match := _NAME.fullmatch(name)):
+        raise ZkitError(f"{path} has a tensor {name!r}; a control vector has direction.1, direction.2, ... alone")
+    return int(match[1])
+
+
+def _direction(path: Path, tensor: Any) -> Float[Tensor, " d_model"]:
+    kind, shape = tensor.tensor_type.name, tensor.shape.tolist()
+    if kind != "F32":
+        raise ZkitError(f"{path} has {tensor.name} as {kind}; llama.cpp wants F32: write it again, not quantised")
+    if len(shape) != 1:
+        raise ZkitError(f"{path} has {tensor.name} of shape {shape}; write it again with one vector for each layer")
+    return torch.from_numpy(np.array(tensor.data, dtype=np.float32))  # a copy: the reader maps the file
+
+
+def _note(path: Path, text: str) -> dict[str, str]:
+    try:
+        note = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ZkitError(f"{path} has a damaged {NOTE} ({error}); write it again") from error
+    if not isinstance(note, dict):
+        raise ZkitError(f"{path} has a {NOTE} that is no JSON object but {text[:60]!r}; write it again")
+    return note

@@ -1,0 +1,60 @@
+"""How far a model leans to a style, on any model and for any pair of instructions, before any text has changed.
+
+The model's own answers under the two instructions are the two poles. Steered, and asked without an instruction, does it
+find those of the positive pole likelier than it did? No vocabulary and no judge is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zkit.errors import ZkitError
+from zkit.generation import complete, log_probs
+from zkit.models import Model
+from zkit.steering.styles import Style
+
+
+@dataclass(frozen=True)
+class Poles:
+    """Questions, and the model's own answers to each under the positive and under the negative instruction."""
+
+    questions: tuple[str, ...]
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+def asked(style: Style, question: str) -> tuple[str, str]:
+    """The question with the positive and with the negative instruction before it."""
+    return f"{style.positive} {question}", f"{style.negative} {question}"
+
+
+def poles(model: Model, style: Style, questions: Sequence[str], max_new_tokens: int = 96) -> Poles:
+    """Greedy answers of the un-steered model under both instructions; questions whose answers agree are left out.
+
+    Raises ZkitError if none is left: the model then does not follow these instructions.
+    """
+    prompts = [asked(style, question) for question in questions]
+    flat = [prompt for pair in prompts for prompt in pair]
+    texts = [answer.text for answer in complete(model, flat, max_new_tokens=max_new_tokens)]
+    kept = [
+        (question, yes, no)
+        for question, yes, no in zip(questions, texts[::2], texts[1::2], strict=True)
+        if yes != no and yes and no
+    ]
+    if not kept:
+        raise ZkitError(
+            f"{model.id!r} answers the same under {style.positive!r} and {style.negative!r}: it does not follow these "
+            "instructions, so there is no style to measure; give others"
+        )
+    return Poles(*map(tuple, zip(*kept, strict=True)))
+
+
+def preference(model: Model, given: Poles) -> list[float]:
+    """For each question the mean log-probability (nats per token) of its positive answer minus that of its negative.
+
+    The questions are asked without an instruction. Edits in force apply; the answers count as generated.
+    """
+    n = len(given.questions)
+    rows = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative])
+    return [float(yes.mean() - no.mean()) for yes, no in zip(rows[:n], rows[n:], strict=True)]
