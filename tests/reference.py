@@ -53,6 +53,7 @@ class Selector:
                 or (self.kind == "generated" and not in_prompt)
                 or (self.kind == "last" and in_prompt and prompt - i <= self.a)
                 or (self.kind == "span" and self.a <= i and not i >= self.b)
+                or (self.kind == "inner" and in_prompt and i >= self.a and prompt - i > self.b)
             ):
                 picked.add(i)
         return picked
@@ -63,6 +64,8 @@ def selector(kind: str, a: int = 0, b: int = 0, sink: bool = False) -> Selector:
         chosen = positions.last(a, sink) if a != 1 else positions.parse("last", sink)
     elif kind == "span":
         chosen = positions.span(a, b, sink)
+    elif kind == "inner":
+        chosen = positions.inner(a, b, sink)
     else:
         chosen = positions.parse(kind, sink)
     return Selector(f"{kind}{a or ''}{f'-{b}' if b else ''}{'+sink' if sink else ''}", chosen, kind, a, b, sink)
@@ -72,6 +75,7 @@ def selectors(longest: int) -> list[Selector]:
     """Every selector, with and without the first token; spans inside, across the end of and beyond the prompt."""
     shapes = [("all", 0, 0), ("prompt", 0, 0), ("generated", 0, 0), ("last", 1, 0), ("last", 3, 0)]
     shapes += [("last", longest + 5, 0), ("span", 0, 3), ("span", 2, longest + 3), ("span", longest, longest + 3)]
+    shapes += [("inner", 0, 4)]
     return [selector(*shape, sink=sink) for shape in shapes for sink in (False, True)]
 
 

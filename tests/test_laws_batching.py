@@ -101,6 +101,8 @@ def test_every_selector_in_every_family(family, window, attn):
     assert not torch.allclose(effects["prompt"], effects["last1"], atol=1e-3)
     assert not torch.allclose(effects["generated"], effects["last3"], atol=1e-3)
     assert torch.equal(effects["generated"], effects["generated+sink"])
+    assert not torch.allclose(effects["prompt"], effects["inner-4"], atol=1e-3)
+    assert not torch.allclose(effects["inner-4"], effects["inner-4+sink"], atol=1e-3)
 
 
 @pytest.mark.parametrize(("family", "window"), [("qwen3", None), ("gemma3", tiny.SLIDING["gemma3"])])
@@ -135,9 +137,11 @@ prompts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=25
 
 @st.composite
 def selections(draw):
-    kind, sink = draw(st.sampled_from(["all", "prompt", "generated", "last", "span"])), draw(st.booleans())
+    kind, sink = draw(st.sampled_from(["all", "prompt", "generated", "last", "span", "inner"])), draw(st.booleans())
     if kind == "last":
         return reference.selector("last", draw(st.integers(1, 40)), sink=sink)
+    if kind == "inner":
+        return reference.selector("inner", draw(st.integers(0, 40)), draw(st.integers(0, 40)), sink)
     if kind == "span":
         a = draw(st.integers(0, 60))
         b = draw(st.integers(a + 1 if sink or a else 2, 80))

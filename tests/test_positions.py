@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 from reference import few
 
 import zkit
-from zkit.positions import Positions, Tracker, last, parse, prompt_width, span
+from zkit.positions import Positions, Tracker, inner, last, parse, prompt_width, span
 
 KINDS = ["all", "prompt", "generated", "last"]
 
 
 @st.composite
 def choices(draw):
-    kind, sink = draw(st.sampled_from([*KINDS, "span"])), draw(st.booleans())
+    kind, sink = draw(st.sampled_from([*KINDS, "span", "inner"])), draw(st.booleans())
     if kind == "span":
         a = draw(st.integers(0, 12))
         return reference.selector("span", a, draw(st.integers(max(a + 1, 1 if sink else 2), 16)), sink)
+    if kind == "inner":
+        return reference.selector("inner", draw(st.integers(0, 8)), draw(st.integers(0, 8)), sink)
     return reference.selector(kind, draw(st.integers(1, 14)) if kind == "last" else 0, 0, sink)
 
 
@@ -68,6 +70,10 @@ def test_padding_is_never_chosen():
             got = torch.tensor(chosen(tracker, parse(kind, sink)))
             assert not (got & (mask == 0)).any()
             assert bool(got[1, 0]) == (sink and kind in ("all", "prompt"))
+    tracker.declared = 3
+    tracker(None, (), {"input_ids": mask, "attention_mask": mask})
+    assert chosen(tracker, inner(0, 0)) == [[False] * 5, [False, True, True, False, False]]
+    assert chosen(tracker, inner(0, 1, sink=True)) == [[False] * 5, [True, True, False, False, False]]
 
 
 def test_a_tracker_without_a_mask_reads_the_cache():
@@ -98,10 +104,11 @@ def test_parse_knows_its_words():
     assert parse(last(3), sink=True) == last(3, sink=True)
     assert parse(last(3, sink=True)) == last(3, sink=True)
     assert parse(span(2, 4)) == span(2, 4)
+    assert parse(inner(3, 9), sink=True) == inner(3, 9, sink=True) == Positions("inner", 3, 9, True)
     for kind in ("all", "prompt", "generated"):
         assert parse(kind) == Positions(kind)
         assert parse(kind, True) == Positions(kind, sink=True)
-    for word in ("last(3)", "ALL", "", "span", "first", 3, None):
+    for word in ("last(3)", "ALL", "", "span", "inner", "first", 3, None):
         with pytest.raises(zkit.ZkitError, match="unknown positions"):
             parse(word)
 
@@ -110,6 +117,19 @@ def test_parse_knows_its_words():
 def test_last_of_nothing(k):
     with pytest.raises(zkit.ZkitError, match=r"last\("):
         last(k)
+
+
+@pytest.mark.parametrize("counts", [(-1, 0), (0, -1), (-2, -2)])
+def test_inner_leaves_out_no_negative_number(counts):
+    with pytest.raises(zkit.ZkitError, match=r"inner\(.* negative number of tokens"):
+        inner(*counts)
+
+
+def test_inner_needs_to_know_where_the_prompt_ends():
+    tracker, ids = Tracker(), torch.ones(1, 5, dtype=torch.long)
+    tracker(None, (ids,), {"use_cache": False})
+    with pytest.raises(zkit.ZkitError, match="'inner' need to know where the prompt ends"):
+        tracker.select(inner(1, 1))
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), (-1, 3), (3, 3), (4, 2), (0, 0)])

@@ -162,6 +162,73 @@ def test_whatever_padding_holds_stays_out():
     assert close(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
 
 
+ANSWERS = ["a lock", "!", "because of the moon, mostly", "xyz"]
+
+
+def answered_states(model, prompts, answers):
+    """Each row by itself: states of the prompt's tokens and of its answer's."""
+    for ids, answer in zip(reference.rows(model, prompts), answers, strict=True):
+        tail = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        states = row_states(model, ids + tail)
+        yield states[: len(ids)], states[len(ids) :]
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_states_of_answers_are_those_of_rows_by_themselves(family, batch_size):
+    model = tiny.shared(family)
+    rows = list(answered_states(model, PROMPTS, ANSWERS))
+    shared = {"answers": ANSWERS, "batch_size": batch_size}
+    found = zkit.record(model, PROMPTS, positions="generated", **shared)
+    assert close(found, torch.stack([tail.mean(0) for _, tail in rows]))
+    last = zkit.record(model, PROMPTS, "last", positions="generated", site="mlp", layers=[2], **shared)
+    assert close(
+        last, torch.stack([row_states(model, ids, "mlp")[-1, [2]] for ids in answered_rows(model, PROMPTS, ANSWERS)])
+    )
+    assert close(zkit.record(model, PROMPTS, positions="prompt", **shared), zkit.record(model, PROMPTS))
+    assert close(zkit.record(model, PROMPTS, "last", positions="last", **shared), zkit.record(model, PROMPTS, "last"))
+    whole = torch.stack([torch.cat(parts)[1:].mean(0) for parts in rows])
+    assert close(zkit.record(model, PROMPTS, **shared), whole)
+
+
+def answered_rows(model, prompts, answers):
+    tails = [model.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+    return [ids + tail for ids, tail in zip(reference.rows(model, prompts), tails, strict=True)]
+
+
+@few
+@given(st.data(), st.integers(1, 4))
+def test_any_prompts_with_any_answers(data, batch_size):
+    model, texts = tiny.shared(), st.text(min_size=1, max_size=15)
+    pairs = data.draw(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
+    prompts, answers = map(list, zip(*pairs, strict=True))
+    found = zkit.record(model, prompts, positions="generated", answers=answers, batch_size=batch_size)
+    assert close(found, torch.stack([tail.mean(0) for _, tail in answered_states(model, prompts, answers)]), 1e-4)
+
+
+@pytest.mark.parametrize("where", ["prompt", "generated", "last"])
+def test_edits_in_force_know_where_the_answers_begin(where):
+    model, delta = tiny.shared(), reference.random_vector(tiny.shared(), 0)
+    plain = zkit.record(model, PROMPTS, positions="generated", answers=ANSWERS, layers=[3])
+    with zkit.steer(model, zkit.steering.SteeringVector({3: delta}), positions=where):
+        steered = zkit.record(model, PROMPTS, positions="generated", answers=ANSWERS, layers=[3])
+    assert close(steered, plain + (delta if where == "generated" else 0))
+
+
+def test_answers_refused():
+    model = tiny.shared()
+    calls = {
+        "4 prompts but 3 continuations": ANSWERS[:3],
+        "continuation 1 has no tokens": ["a", "", "b", "c"],
+        "4 prompts but 0 continuations": [],
+    }
+    for message, answers in calls.items():
+        with pytest.raises(zkit.ZkitError, match=message):
+            zkit.record(model, PROMPTS, positions="generated", answers=answers)
+    with pytest.raises(zkit.ZkitError, match="'inner' choose no token"):
+        zkit.record(model, PROMPTS, positions=zkit.positions.inner(300, 300))
+
+
 def test_bad_input():
     model = tiny.shared()
     calls = {

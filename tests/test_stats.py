@@ -15,6 +15,7 @@ from zkit.stats import (
     bootstrap_mean,
     bootstrap_ratio,
     clustered_mean,
+    holm,
     mcnemar,
     permutation_p,
     wilson,
@@ -135,3 +136,27 @@ def test_a_clustered_mean_covers_where_questions_about_one_thing_agree():
         got = clustered_mean(truths, [f"{i // 6}" for i in range(240)])
         covered += got.low <= 0.4 <= got.high
     assert covered >= 180
+
+
+def test_holm_on_worked_examples():
+    # four hypotheses with p = 0.01, 0.04, 0.03, 0.005: at 0.05 the first and the fourth are rejected alone
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, 0.02, 0.03]) == pytest.approx([0.03, 0.04, 0.04])
+    assert holm([0.5, 0.9, 0.6]) == [1.0, 1.0, 1.0]
+    assert holm([0.2]) == [0.2] and holm([]) == []
+    for bad in ([0.1, 1.1], [-0.1], [math.nan]):
+        with pytest.raises(zkit.ZkitError, match="between 0 and 1"):
+            holm(bad)
+
+
+@few
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.999))
+def test_holm_rejects_what_the_step_down_procedure_rejects(ps, level):
+    order, rejected = sorted(range(len(ps)), key=lambda i: ps[i]), set()
+    for rank, i in enumerate(order):
+        if (len(ps) - rank) * ps[i] > level:
+            break
+        rejected.add(i)
+    found = holm(ps)
+    assert {i for i, p in enumerate(found) if p <= level} == rejected
+    assert [found[i] for i in order] == sorted(found)

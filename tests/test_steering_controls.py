@@ -224,7 +224,9 @@ def test_projected_generation_in_a_batch_is_that_one_by_one(where):
     with steer(model, v, 2.0, where, operator="project"):
         together = model.generate(PROMPTS, 6)
         assert together == [model.generate([prompt], 6)[0] for prompt in PROMPTS]
-    [arm] = zkit.generation.complete(model, PROMPTS, [edits(model, v, 2.0, where, operator="project")], max_new_tokens=6)
+    [arm] = zkit.generation.complete(
+        model, PROMPTS, [edits(model, v, 2.0, where, operator="project")], max_new_tokens=6
+    )
     assert together == [answer.text for answer in arm]
     assert together != model.generate(PROMPTS, 6)
 

@@ -8,15 +8,27 @@ import pandas as pd
 import pytest
 import reference
 import tiny
+import torch
 
 import zkit
 from zkit.errors import ZkitError
+from zkit.organism.style.lensed import (
+    SOUND,
+    lens_requests,
+    lens_vector,
+    lens_vectors,
+    planted,
+    settings,
+    sound_share,
+)
+from zkit.organism.style.requests import neutral_prompts
+from zkit.organism.topic_table import topics
 from zkit.stats import bootstrap_ratio, bootstrap_ratio_difference
 from zkit.steering import SteeringVector
-from zkit.steering.bleed import PROBES, ask, bleed, positive_control, score, tally
+from zkit.steering.bleed import PROBES, ask_lenses, bleed, positive_control, score_bleed, tally
 from zkit.steering.lenses import Lens, count, lenses, read_lenses
 
-SEA = Lens.of_words("sea", ["ship(s)", "tide(s)", "deep water", "water", "wolf", "wolves"], "the sea")
+SEA = Lens.of_words("sea", ["ship(s)", "tide(s)", "deep", "deep water", "water", "wolf", "wolves"], "the sea")
 WOOD = Lens.of_pattern("wood", r"(?i)\b(oak|elm)s?\b", "woods")
 PAIR = {"sea": SEA, "wood": WOOD}
 
@@ -160,7 +172,7 @@ def made(**arms):
 
 
 def one(table, arm, **options):
-    found = score(table, **options)
+    found = score_bleed(table, **options)
     return found[found.arm == arm].iloc[0]
 
 
@@ -173,9 +185,11 @@ def test_score_is_matches_per_word_and_not_a_mean_of_ratios():
     drift = bootstrap_ratio_difference(([0, 1, 0], [50, 150, 100]), ([4, 1, 1], [10, 90, 100]))
     assert (row.drift, row.drift_low, row.drift_high) == (drift.value, drift.low, drift.high)
     assert row.drift == pytest.approx(6 / 200 - 1 / 300)
-    wide = one(made(unsteered=base, steered=steered), "steered", level=0.99)
-    assert wide.drift_high >= row.drift_high and wide.hit_low < row.hit_low
-    first = one(made(unsteered=base, steered=steered), "unsteered")
+    narrow, first = (one(made(unsteered=base, steered=steered), arm, level=0.5) for arm in ("steered", "unsteered"))
+    for name in ("bleed", "drift"):
+        assert row[f"{name}_low"] < narrow[f"{name}_low"] <= row[name] <= narrow[f"{name}_high"] < row[f"{name}_high"]
+    wide = one(made(unsteered=base, steered=steered), "unsteered")
+    assert wide.hit_low < first.hit_low and first.hit_high < wide.hit_high
     assert first.hit == pytest.approx(1 / 3) and 0 < first.hit_low < 1 / 3 < first.hit_high
     assert math.isnan(first.drift) and not first.seen and not first.over_a_point and not first.excludes_0
 
@@ -221,13 +235,13 @@ def test_collapse_is_said_and_not_a_zero():
 
 def test_the_positive_control_asks_for_every_lens():
     model, marks = tiny.shared(), {"mark": Lens.of_pattern("mark", r"\S", "marks"), "sea": SEA}
-    table = ask(model, marks, PROBES[:2], max_new_tokens=6)
+    table = ask_lenses(model, marks, PROBES[:2], max_new_tokens=6)
     assert list(dict.fromkeys(table.arm)) == ["unsteered", "mark", "sea"]
     asked = table[(table.lens == "mark") & (table.arm == "sea")].text.tolist()
     assert asked == model.generate([f"Explain it in terms of the sea. {probe}" for probe in PROBES[:2]], 6)
     plain = table[(table.lens == "sea") & (table.arm == "unsteered")].text.tolist()
     assert plain == model.generate(list(PROBES[:2]), 6)
-    other = ask(model, {"sea": SEA}, PROBES[:2], wish="As {about}:", max_new_tokens=6)
+    other = ask_lenses(model, {"sea": SEA}, PROBES[:2], wish="As {about}:", max_new_tokens=6)
     assert other[other.arm == "sea"].text.tolist() == model.generate([f"As the sea: {p}" for p in PROBES[:2]], 6)
 
 
@@ -258,6 +272,62 @@ def test_the_difference_of_ratios():
     assert found.low < narrow.low < narrow.high < found.high
 
 
+@pytest.fixture(scope="module")
+def embedded():
+    return zkit.load()
+
+
+def test_the_probes_are_answered_and_speak_through_no_lens(embedded):
+    answers = [a.text for a in zkit.generation.complete(embedded, PROBES)]
+    assert len(PROBES) == 10 and sound_share(answers) == 1
+    assert (score_bleed(tally({"unsteered": answers})).matches == 0).all()
+
+
+def test_a_planted_vector_is_one_lens_minus_the_others(embedded):
+    vectors = lens_vectors(embedded, [2, 5])
+    assert list(vectors) == list(lenses())
+    means = {name: zkit.record(embedded, lens_requests(name), "last", layers=[5]).mean(0)[0] for name in vectors}
+    others = sum(mean for name, mean in means.items() if name != "spec") / 11
+    assert torch.allclose(vectors["spec"].vectors[5], means["spec"] - others, atol=1e-4)
+    assert sum(v.vectors[2] for v in vectors.values()).abs().max() < 1e-3  # what all lenses share is in none
+    alone = lens_vector(embedded, "spec", 5)
+    assert alone.layers == [5] and alone.note["lens"] == "spec"
+    assert torch.allclose(alone.vectors[5], vectors["spec"].vectors[5], atol=1e-5)
+    world = lens_vector(embedded, "spec", 5, contrast="world", pool="mean")
+    assert not torch.allclose(world.vectors[5], alone.vectors[5], atol=0.1)
+    assert world.note["contrast"] == "world" and "Explain what a proof is." in lens_requests("spec", "world")
+    assert "Explain it in terms of sports. Explain what photosynthesis is." in lens_requests("sports")
+    assert not any(topic.name in request for topic in topics("test") for request in lens_requests("sports"))
+
+
+def test_a_planted_topic_is_seen_by_its_own_lens_and_by_no_other(embedded):
+    vectors = {"makefile": lens_vector(embedded, "makefile", 5)}
+    chosen = settings(embedded, vectors, (0.05, 0.5), n_topics=9)
+    assert (chosen["makefile"].layer, chosen["makefile"].dose) == (5, 0.5)
+    assert chosen["makefile"].own > 0.03 and chosen["makefile"].sound >= SOUND
+    found = planted(embedded, vectors, chosen, n_topics=18, longest=96)
+    steered = found[found.arm == "makefile"].set_index("lens")
+    assert steered.index[steered.seen].tolist() == ["makefile"]
+    assert not (steered.over_a_point & steered.excludes_0).drop("makefile").any()
+    assert not steered.over_a_point.drop("makefile").any()
+    plain = embedded.generate([item.prompt for item in neutral_prompts("test")[:18]], 96)
+    assert (found[found.arm == "unsteered"].words == sum(len(text.split()) for text in plain)).all()
+    assert steered.sound["makefile"] >= 0.4 and found[found.arm == "unsteered"].sound.iloc[0] == 1
+
+
+def test_planting_refuses(embedded):
+    calls = {
+        "unknown lens 'chess'": lambda: lens_vector(embedded, "chess", 5),
+        "unknown contrast 'mood': 'wish' or 'world'": lambda: lens_requests("spec", "mood"),
+        "no layer and dose of the vector of 'spec'": lambda: settings(
+            embedded, {"spec": lens_vector(embedded, "spec", 5)}, (9.0,), n_topics=2, longest=12
+        ),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ZkitError, match=re.escape(message)):
+            call()
+
+
 def test_bad_input():
     model, v = tiny.shared(), vector()
     calls = {
@@ -267,15 +337,15 @@ def test_bad_input():
         "there must be one": lambda: bleed(model, {}),
         "alpha is nan": lambda: bleed(model, v, math.nan),
         "list of prompts is empty": lambda: bleed(model, v, 1.0, probes=[]),
-        "prompts must be a list": lambda: ask(model, probes="Hi"),
+        "prompts must be a list": lambda: ask_lenses(model, probes="Hi"),
         "needs lenses": lambda: bleed(model, v, 1.0, {}, PROBES[:1], max_new_tokens=1),
         "one answer to each probe": lambda: tally({"a": ["x"], "b": []}, PAIR),
         "and, for every arm": lambda: tally({}, PAIR),
-        "no place for a lens; write {about}": lambda: ask(model, wish="Do it."),
-        "lens 'x' does not say what it is about": lambda: ask(model, {"x": Lens.of_words("x", ["x"])}),
-        "the same probes in every arm": lambda: score(made(unsteered=[(0, 1)], steered=[(0, 1)] * 2)),
-        "and the arm 'unsteered' among them": lambda: score(made(steered=[(0, 1)])),
-        "nothing to drift from": lambda: score(made(unsteered=[(0, 0)], steered=[(0, 1)])),
+        "no place for a lens; write {about}": lambda: ask_lenses(model, wish="Do it."),
+        "lens 'x' does not say what it is about": lambda: ask_lenses(model, {"x": Lens.of_words("x", ["x"])}),
+        "the same probes in every arm": lambda: score_bleed(made(unsteered=[(0, 1)], steered=[(0, 1)] * 2)),
+        "and the arm 'unsteered' among them": lambda: score_bleed(made(steered=[(0, 1)])),
+        "nothing to drift from": lambda: score_bleed(made(unsteered=[(0, 0)], steered=[(0, 1)])),
         "lens 'sea' was not asked for": lambda: positive_control(made(unsteered=[(0, 1)], steered=[(0, 1)])),
         "needs the same items; got 1 and 2": lambda: bootstrap_ratio_difference(([0], [1]), ([0, 0], [1, 1])),
         "something below the line": lambda: bootstrap_ratio_difference(([0], [0]), ([0], [1])),

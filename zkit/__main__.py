@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkit run | book | check``."""
+"""The command line: ``python -m zkit run | book | check | steer | diagnose``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zkit.errors import ZkitError
 
@@ -84,6 +84,37 @@ def check(options: argparse.Namespace) -> int:
     return 1 if stale else 0
 
 
+def steer(options: argparse.Namespace) -> int:
+    """Print answers without and with a steering vector."""
+    from zkit.steering import report
+
+    text = report.steered(
+        options.prompt,
+        **_contrast(options),
+        vector=options.vector,
+        layer=options.layer,
+        alpha=options.alpha,
+        target=options.dose,
+        positions=options.positions,
+        sink=options.sink,
+    )
+    print(text)
+    return 0
+
+
+def diagnose(options: argparse.Namespace) -> int:
+    """Print how a style can be steered in a model: a layer, a strength, and why."""
+    from zkit.steering import report
+
+    print(report.diagnosed(**_contrast(options), questions=options.question, out=options.json))
+    return 0
+
+
+def _contrast(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("dtype", "style", "positive", "negative", "max_new_tokens")
+    return {"model": options.model or "embedded", **{name: getattr(options, name) for name in names}}
+
+
 def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
     from zkit.pages import places, sourcebook
 
@@ -102,14 +133,18 @@ def _as_interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m zkit", description="Run chapters and build the book.")
+    parser = argparse.ArgumentParser(prog="python -m zkit", description="Run chapters, build the book, steer models.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(function: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+    def plain(function: Callable[[argparse.Namespace], int], summary: str, model: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(function.__name__, help=summary, description=summary)
         added.set_defaults(verb=function)
+        added.add_argument("--model", help=f'"embedded", a Hugging Face id or a folder{model}')
+        return added
+
+    def verb(function: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+        added = plain(function, summary, ", instead of the profile's")
         added.add_argument("--profile", default="embedded", help="smoke, embedded (the book) or qwen")
-        added.add_argument("--model", help='"embedded", a Hugging Face id or a folder, instead of the profile\'s')
         return added
 
     one = verb(run, "Execute one notebook with parameters of your own.")
@@ -124,6 +159,23 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--force", action="store_true", help="execute even what has not changed")
     for added in (whole, verb(check, "List stale chapters and why; status 1 if there are any.")):
         added.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
+    moved = plain(steer, "Answer prompts without and with a steering vector.", " (default: embedded)")
+    moved.add_argument("--prompt", action="append", required=True, help="repeatable")
+    moved.add_argument("--alpha", type=float, help="factor on the vector")
+    moved.add_argument("--dose", type=float, help="alpha |v| over the usual norm of a token, instead of --alpha")
+    moved.add_argument("--layer", type=int, help="from 0 (default: the middle one, or all that a file has)")
+    moved.add_argument("--vector", metavar="FILE", help="a .safetensors or .gguf file, instead of a style")
+    moved.add_argument("--positions", default="all", help="all, prompt, generated or last (default: all)")
+    moved.add_argument("--sink", action="store_true", help="pool and steer the first token too, as published")
+    advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
+    advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
+    advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")
+    for added in (moved, advice):
+        added.add_argument("--style", help="terse, formal, socratic or dry-wit")
+        added.add_argument("--positive", help="an instruction, instead of a style")
+        added.add_argument("--negative", help="its opposite")
+        added.add_argument("--dtype", help="float32, bfloat16 or float16 (default: as stored)")
+        added.add_argument("--max-new-tokens", type=int, default=96)
     return parser
 
 

@@ -5,9 +5,11 @@ Source: Turner et al. 2023 (ActAdd); the styles and the literal recipe are those
 
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits, fold, steer
+from zkit.steering.bleed import ask_lenses, bleed, positive_control, score_bleed
 from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.diagnose import diagnose
+from zkit.steering.lenses import Lens, lenses, read_lenses
 from zkit.steering.plans import plan
 from zkit.steering.preference import poles, preference
 from zkit.steering.scorecard import bands, geometry, judge_texts, phases
@@ -18,11 +20,14 @@ from zkit.steering.vectors import SteeringVector
 
 __all__ = [
     "STYLES",
+    "Lens",
     "SteeringVector",
     "Style",
     "actadd",
     "alpha_for",
+    "ask_lenses",
     "bands",
+    "bleed",
     "contrasts",
     "diagnose",
     "dose",
@@ -31,13 +36,17 @@ __all__ = [
     "geometry",
     "judge_texts",
     "length_matched",
+    "lenses",
     "mean_difference",
     "phases",
     "plan",
     "poles",
+    "positive_control",
     "preference",
     "random_like",
+    "read_lenses",
     "reference_norms",
+    "score_bleed",
     "shuffled_pairs",
     "sink_direction",
     "stability",

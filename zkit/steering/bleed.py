@@ -1,4 +1,8 @@
-"""Lens bleed: how often answers to neutral questions use the words of a lens, steered and not."""
+"""Lens bleed: how often answers to neutral questions use the words of a lens, steered and not.
+
+A drift says that a lens's words came up, not that the vector is about them: random directions of the same dose, given
+as further arms, tell how often that happens by itself.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,7 @@ def bleed(
     return tally(texts, lenses)
 
 
-def ask(
+def ask_lenses(
     model: Model,
     lenses: Mapping[str, Lens] | None = None,
     probes: Sequence[str] = PROBES,
@@ -83,7 +87,8 @@ def ask(
     """The words of every lens when the model is asked for a lens, one arm for each lens.
 
     The wish stands in front of each probe; the arm "unsteered" is asked the probe alone. :func:`positive_control` reads
-    it. Raises ZkitError for a wish without ``{about}``, a lens that does not say what it is about, and as generation does.
+    it. Raises ZkitError for a wish without ``{about}``, a lens that does not say what it is about, and as generation
+    does.
     """
     if "{about}" not in wish:
         raise ZkitError(f"the wish {wish!r} has no place for a lens; write {{about}} in it")
@@ -117,7 +122,7 @@ def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None 
     return pd.DataFrame(rows, columns=["lens", "probe", "arm", "matches", "words", "text"])
 
 
-def score(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+def score_bleed(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
     """The bleed of each lens in each arm, and its drift from the arm "unsteered": one row for each.
 
     - bleed, bleed_low, bleed_high: matches per word, sums over probes, with a bootstrap interval over probes; band.
@@ -146,21 +151,21 @@ def score(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFra
 
 
 def positive_control(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Whether asking for a lens brings its words out, from the table of :func:`ask`: one row for each lens.
+    """Whether asking for a lens brings its words out, from the table of :func:`ask_lenses`: one row for each lens.
 
-    - drift, drift_low, drift_high: from the unsteered answers. testable: the interval lies above 0. A model that does
-      not speak through a lens when asked to has no words for it, and its silence under steering says nothing.
+    - drift, drift_low, drift_high: from the unsteered answers. testable: the interval lies above 0. Where it does
+      not, the model has not shown that it has words for the lens, and its silence under steering says nothing.
     - own, own_low, own_high: bleed when asked for this lens minus when asked for the others, paired over probes (NaN
       of a single lens). specific: the interval lies above 0. If not, any request for a lens brings these words out.
 
-    Raises as :func:`score` does, and if a lens was not asked for.
+    Raises as :func:`score_bleed` does, and if a lens was not asked for.
     """
-    found = score(table, level, seed)
+    found = score_bleed(table, level, seed)
     rows = []
     for lens, arms in table.groupby("lens", sort=False):
         drift = found[(found.lens == lens) & (found.arm == lens)]
         if drift.empty:
-            raise ZkitError(f"lens {lens!r} was not asked for; make the table by ask")
+            raise ZkitError(f"lens {lens!r} was not asked for; make the table by ask_lenses")
         asked = arms[arms.arm == lens].groupby("probe")[["matches", "words"]].sum()
         rest = arms[~arms.arm.isin([lens, UNSTEERED])].groupby("probe")[["matches", "words"]].sum()
         own = _drift(rest, asked.loc[rest.index], level, seed)

@@ -13,9 +13,11 @@ from torch import Tensor
 from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import Model
+from zkit.prompts import check_prompts
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import steer
 from zkit.steering.contrast import contrasts
+from zkit.steering.controls import random_like
 from zkit.steering.preference import Poles, asked, poles, preference
 from zkit.steering.scorecard import geometry, judge_texts, phases
 from zkit.steering.strength import alpha_for, reference_norms
@@ -43,6 +45,8 @@ QUESTIONS = (
 TRIAL_DOSE = 0.3
 DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
 SAFE = 0.1  # share of texts that may be broken at the recommended dose
+RIVALS = 8  # random directions that the vector must beat
+MARGIN = 3.0  # by so many times their root mean square: rare by chance, even for the best of a model's layers
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,15 @@ def diagnose(
 
     The layer is the one at which doses of -0.3 and 0.3 move :func:`preference` furthest apart; the dose is the largest
     of ``doses`` at which, and below which, at most a tenth of the answers are broken. ``table`` has the columns of
-    :func:`geometry` and ``effect`` (nats per token). Raises ZkitError for doses that are not above zero, for a model
-    that does not follow the instructions, and as recording and generation do.
+    :func:`geometry` and ``effect`` (nats per token). Raises ZkitError for doses that are not above zero, fewer than
+    two questions, a model that does not follow the instructions, a vector that does no more than random directions of
+    its length, and as recording and generation do.
     """
-    if len(doses) == 0 or min(doses) <= 0:
+    if len(doses) == 0 or not all(0 < dose < math.inf for dose in doses):
         raise ZkitError(f"doses must be above zero, got {list(doses)}; the un-steered model is always beside them")
-    ladder = sorted(doses)
+    if len(check_prompts(questions)) < 2:
+        raise ZkitError("a recommendation is made on several questions; give at least two")
+    ladder = sorted(set(doses))
     v, usual = actadd(model, positive=style.positive, negative=style.negative), reference_norms(model)
     given = poles(model, style, questions, max_new_tokens)
     sides = list(zip(*(asked(style, q) for q in questions), strict=True))
@@ -85,9 +92,12 @@ def diagnose(
     table["effect"] = [_effect(model, v.at(layer), usual, given) for layer in v.layers]
     layer = int(table.loc[table["effect"].idxmax(), "layer"])
     effect = float(table["effect"].max())
-    if effect <= 0:
+    rivals = [_effect(model, rival, usual, given) for rival in random_like(v.at(layer), RIVALS)]
+    chance = math.sqrt(sum(x * x for x in rivals) / RIVALS)
+    if effect <= MARGIN * chance:
         raise ZkitError(
-            f"no layer of {model.id!r} moves towards {style.positive!r} under its vector: there is nothing to recommend"
+            f"no layer of {model.id!r} moves towards {style.positive!r} under its vector more than by chance: the best "
+            f"by {effect:.3f} nats per token, random directions of its length by {chance:.3f}; nothing to recommend"
         )
     unsteered = [a.text for a in complete(model, questions, max_new_tokens=max_new_tokens, batch_size=batch_size)]
     found = sweep(
@@ -103,18 +113,24 @@ def diagnose(
         raise ZkitError(f"even a dose of {ladder[0]:g} breaks answers of {model.id!r}; give smaller doses")
     dose = float(good[-1])
     row = curve[curve["dose"] == dose].iloc[0]
-    collapses = float(where["collapses"])
+    changes, collapses = float(where["changes"]), float(where["collapses"])
     reasons = (
         f"layer {layer}: doses of -{TRIAL_DOSE:g} and {TRIAL_DOSE:g} move the model's preference between its own two "
-        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers",
-        f"answers begin to change at a dose of {where['changes']:g} (median of {len(questions)} questions) and "
+        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers; random directions of the "
+        f"same length do by {chance:.2f}",
+        (
+            f"answers begin to change at a dose of {changes:g}"
+            if math.isfinite(changes)
+            else "most answers do not change"
+        )
+        + f" (median of {len(questions)} questions) and "
         + (f"collapse from {collapses:g} on" if math.isfinite(collapses) else f"do not collapse up to {ladder[-1]:g}"),
         f"dose {dose:g}: the largest tried at which no more than {SAFE:.0%} of the answers are broken; "
         f"{row['changed']:.0%} of them have changed, and their mean length goes from "
         f"{sum(map(words, unsteered)) / len(unsteered):.1f} to {row['words']:.1f} words",
     )
     alpha = alpha_for(dose, v.at(layer), usual)
-    return Diagnosis(layer, alpha, dose, float(where["changes"]), collapses, table, curve, reasons)
+    return Diagnosis(layer, alpha, dose, changes, collapses, table, curve, reasons)
 
 
 def _effect(model: Model, part: SteeringVector, usual: Float[Tensor, " n_layers"], given: Poles) -> float:

@@ -79,7 +79,8 @@ def judge_texts(model: Model, prompts: Sequence[Prompt], frame: pd.DataFrame, un
     Adds: changed; sentences; distinct_2; longest_repeat; markdown; surprise (nats per token under the un-steered
     model; missing for an empty text); surprise_gain, the same minus that of the un-steered answer; topic_cosine with
     the un-steered answer; broken: empty, repeating, or more than ``COLLAPSE`` nats more surprising.
-    Call it outside any block that steers. Raises ZkitError if there is not one un-steered answer for each prompt.
+    Call it outside any block that steers. Raises ZkitError if there is not one un-steered answer for each prompt,
+    and for fewer than two prompts.
     """
     if len(unsteered) != len(prompts):
         raise ZkitError(f"{len(prompts)} prompts but {len(unsteered)} un-steered answers; give one for each prompt")
@@ -112,6 +113,7 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
     collapses (the smallest dose from which on at least half of the texts are broken), window (the second over the
     first), each with the bounds _low and _high of its 95% bootstrap interval over prompts. A prompt that never changes
     counts as infinite, and so does a collapse that never comes. Doses are given without their sign.
+    Raises ZkitError if there is no dose but zero.
     """
     rows = []
     for (layer, up), part in frame[frame["dose"] != 0].groupby(["layer", frame["dose"] > 0]):
@@ -135,6 +137,8 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
             low, high = np.quantile(values[1:], (0.025, 0.975), method="lower")
             found |= {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
         rows.append(found)
+    if not rows:
+        raise ZkitError("phases need texts at doses other than zero; sweep some")
     return pd.DataFrame(rows).astype({"layer": int, "sign": int})
 
 

@@ -24,7 +24,7 @@ from zkit.organism.topic_table import SPLITS, topics
 from zkit.prompts import Prompt
 from zkit.recording import mean_state
 from zkit.steering import SteeringVector, alpha_for, reference_norms
-from zkit.steering.bleed import UNSTEERED, bleed, score
+from zkit.steering.bleed import UNSTEERED, bleed, score_bleed
 
 N_TOPICS = 24
 """Trained topics that a wish for a lens is put to: the first so many."""
@@ -123,7 +123,9 @@ def _best(
     drifts = rates - rates.loc[UNSTEERED]
     texts = table[table.lens == name].groupby("arm").text.agg(list)
     found = [
-        Setting(layer, dose, drifts.at[key, name], drifts.loc[key].drop(name).max(), sound_share(texts[key]))
+        Setting(
+            layer, dose, float(drifts.at[key, name]), float(drifts.loc[key].drop(name).max()), sound_share(texts[key])
+        )
         for key, (layer, dose) in places.items()
     ]
     sound = [setting for setting in found if setting.sound >= SOUND]
@@ -142,7 +144,7 @@ def planted(
 ) -> pd.DataFrame:
     """The bleed of every lens on the test topics, unsteered and under each lens's vector as `chosen`.
 
-    The table of :func:`zkit.steering.bleed.score`; the name of an arm is the lens whose vector it adds. `sound` is the
+    The table of :func:`zkit.steering.score_bleed`; the name of an arm is the lens whose vector it adds. `sound` is the
     arm's share of sound answers.
     """
     usual = reference_norms(model) if reference is None else reference
@@ -152,7 +154,7 @@ def planted(
     table = bleed(model, arms, probes=prompts, max_new_tokens=longest)
     first = table[table.lens == table.lens.iloc[0]]
     sound = {arm: sound_share(texts) for arm, texts in first.groupby("arm").text}
-    found = score(table)
+    found = score_bleed(table)
     return found.assign(sound=found.arm.map(sound))
 
 

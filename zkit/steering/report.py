@@ -1,0 +1,164 @@
+"""What the command line prints: answers with and without a vector, and a recommendation with its reasons."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from zkit.errors import ZkitError
+from zkit.generation import complete
+from zkit.models import Model, load
+from zkit.positions import parse
+from zkit.steering.actadd import actadd
+from zkit.steering.apply import edits
+from zkit.steering.diagnose import QUESTIONS, Diagnosis, diagnose
+from zkit.steering.strength import alpha_for, dose, reference_norms
+from zkit.steering.styles import Style, find
+from zkit.steering.vectors import SteeringVector
+
+
+def steered(
+    prompts: Sequence[str],
+    *,
+    model: str = "embedded",
+    dtype: str | None = None,
+    style: str | None = None,
+    positive: str | None = None,
+    negative: str | None = None,
+    vector: str | None = None,
+    layer: int | None = None,
+    alpha: float | None = None,
+    target: float | None = None,
+    positions: str = "all",
+    sink: bool = False,
+    max_new_tokens: int = 96,
+) -> str:
+    """Each prompt's answer without and with a vector: of a style, of a pair of instructions, or from a file.
+
+    ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. With
+    ``sink`` the first token is pooled and steered too. Raises ZkitError for both strengths or neither, both kinds of
+    vector or neither, a dose for several layers, and as loading, reading a vector, steering and generation do.
+    """
+    if (alpha is None) == (target is None):
+        raise ZkitError("give --alpha or --dose, one of them; `python -m zkit diagnose` finds one that is safe")
+    if not math.isfinite(strength := alpha if alpha is not None else target if target is not None else 0.0):
+        raise ZkitError(f"the strength is {strength}; it must be a finite number")
+    where = parse(positions, sink)
+    if vector is not None and (style, positive, negative) != (None, None, None):
+        raise ZkitError("give --vector, or a style or a pair of instructions, not both")
+    read = None if vector is None else _read(vector)
+    pair = None if vector is not None else chosen(style, positive, negative)
+    found = load(model, dtype)
+    why = ""
+    if pair is not None:
+        layer, why = (found.n_layers // 2, ", the middle one") if layer is None else (layer, "")
+        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, sink=sink)
+    else:
+        assert read is not None
+        v = read if layer is None else read.at(layer)
+    if target is not None and len(v.layers) > 1:
+        raise ZkitError(f"a dose speaks of one layer, the vector has layers {v.layers}; choose one with --layer")
+    edits(found, v, 0.0, where)  # refuses layers or a width that are not the model's
+    usual = reference_norms(found)
+    factor = alpha if alpha is not None else alpha_for(strength, v, usual)
+    doses = ", ".join(f"{dose(factor, v.at(l), usual):.3g}" for l in v.layers)
+    plain, moved = complete(
+        found, prompts, [[], edits(found, v, factor, where)], max_new_tokens=max_new_tokens
+    )  # side by side in one batch
+    layers = ", ".join(map(str, v.layers))
+    lines = [
+        f"model   {found.id}, layers 0 to {found.n_layers - 1}",
+        f"vector  {vector or style or f'{positive!r} - {negative!r}'}: {v.note.get('pooling', 'no word on its pooling')}",
+        *([] if v.note.get("model", found.id) == found.id else [f"        made from {v.note['model']}"]),
+        f"layer   {layers}{why}",
+        f"alpha   {factor:.4g}",
+        f"dose    {doses}",
+    ]
+    for prompt, before, after in zip(prompts, plain, moved, strict=True):
+        lines += ["", f"prompt  {prompt}", "", "--- baseline", before.text, "", "--- steered", after.text]
+    return "\n".join(lines)
+
+
+def diagnosed(
+    *,
+    model: str = "embedded",
+    dtype: str | None = None,
+    style: str | None = None,
+    positive: str | None = None,
+    negative: str | None = None,
+    questions: Sequence[str] = (),
+    max_new_tokens: int = 96,
+    out: str | None = None,
+) -> str:
+    """The scorecard, the curve, the recommendation and the command that applies it; also as JSON to the file ``out``.
+
+    In JSON an infinite dose is null. Raises ZkitError for a folder of ``out`` that does not exist, both kinds of
+    instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
+    """
+    pair = chosen(style, positive, negative)
+    if out is not None and not Path(out).expanduser().parent.is_dir():
+        raise ZkitError(
+            f"there is no folder {Path(out).expanduser().parent} to write {Path(out).name} in; make it first"
+        )
+    asked = list(questions) or list(QUESTIONS)
+    found = diagnose(load(model, dtype), pair, asked, max_new_tokens=max_new_tokens)
+    words = ["--style", style] if style else ["--positive", pair.positive, "--negative", pair.negative]
+    words += ["--layer", str(found.layer), "--dose", f"{found.dose:g}", "--prompt", asked[0]]
+    if dtype:
+        words = ["--dtype", dtype, *words]
+    command = shlex.join(["python", "-m", "zkit", "steer", "--model", model, *words])
+    if out is not None:
+        Path(out).expanduser().write_text(_as_json(found, command))
+    return "\n".join(
+        [
+            f"{pair.positive!r} - {pair.negative!r}, {len(asked)} questions",
+            "",
+            "--- scorecard, one row a layer",
+            _table(found.table),
+            "",
+            f"--- texts at layer {found.layer}",
+            _table(found.curve),
+            "",
+            "--- recommendation",
+            f"layer {found.layer}, dose {found.dose:g}, alpha {found.alpha:.4g}",
+            *(f"- {reason}" for reason in found.reasons),
+            "",
+            command,
+        ]
+    )
+
+
+def chosen(style: str | None, positive: str | None, negative: str | None) -> Style:
+    """The style called so, or the pair. Raises ZkitError for both, neither, half a pair and an unknown style."""
+    if style is not None and (positive, negative) == (None, None):
+        return find(style)
+    if style is None and positive is not None and negative is not None:
+        return Style(positive, negative)
+    raise ZkitError("give --style, or both --positive and --negative")
+
+
+def _read(path: str) -> SteeringVector:
+    where = Path(path).expanduser()
+    return SteeringVector.from_gguf(where) if where.suffix == ".gguf" else SteeringVector.load(where)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return frame.to_string(index=False, float_format=lambda x: f"{x:.3g}")
+
+
+def _as_json(found: Diagnosis, command: str) -> str:
+    def plain(x: float) -> float | None:
+        return float(x) if math.isfinite(x) else None
+
+    tables = {
+        name: [{column: plain(x) if isinstance(x, float) else int(x) for column, x in row.items()} for row in rows]
+        for name, rows in {"table": found.table.to_dict("records"), "curve": found.curve.to_dict("records")}.items()
+    }
+    where = {name: plain(getattr(found, name)) for name in ("alpha", "dose", "changes", "collapses")}
+    content = {"layer": found.layer, **where, "reasons": list(found.reasons), "command": command, **tables}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
