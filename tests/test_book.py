@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
+import nbformat
 import pytest
 import yaml
 from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+from zkit import figures
 from zkit.claims import Bound, Claim, Status, judge
 from zkit.claims.conjectures import conjectures, shipped
 from zkit.claims.ledger import Ledger
 from zkit.errors import ZkitError
+from zkit.explorable import Axis, Curve, Explorable
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 
 import vendor  # noqa: E402
-from zkbook import ledger, markup, numbers, scripts, sizes, tables  # noqa: E402
+from zkbook import gallery, ledger, markup, numbers, scripts, sizes, tables  # noqa: E402
 
 PUBLISHED = yaml.safe_load((BOOK / "published.yml").read_text(encoding="utf-8"))
 CHAPTERS = yaml.safe_load((BOOK / "chapters.yml").read_text(encoding="utf-8"))
@@ -134,7 +141,7 @@ def test_every_chapter_is_in_the_index_and_in_the_table_of_contents():
     assert {chapter["question"] for chapter in CHAPTERS["chapters"]} == set(CHAPTERS["questions"])
 
 
-@pytest.mark.parametrize("page", ["introduction.md", "chapters.md", "published.md", "ledger.md"])
+@pytest.mark.parametrize("page", ["introduction.md", "chapters.md", "published.md", "ledger.md", "gallery.md"])
 def test_no_result_is_typed_into_these_pages(page):
     assert re.findall(r"\d+\.\d+|\d+ ?%", PROSE[page].replace("95%", "")) == []
 
@@ -310,6 +317,111 @@ def test_the_site_holds_the_ledger_of_the_page(book, tmp_path):
     found = Ledger.read(tmp_path / "html" / ledger.FILE)
     assert found == ledger.gather(book) and found["C-1"].analogues == {"embedded": "analogue holds"}
     assert f'href="../{ledger.FILE}"' in PROSE["ledger.md"]
+
+
+# ------------------------------------------------------------------------------------------------ the gallery
+
+
+def explorable(key, text="Short."):
+    axes = [Axis("dose", [0, 1], 1)]
+    curve = Curve("dose", ["dose"], {(0,): 1.0, (1,): 2.0}, f"words of {key}")
+    texts = {(0,): "A long answer.", (1,): text}
+    return Explorable(key=key, axes=axes, text=texts, curve=curve, caption="Words.", alt="They grow.")._repr_html_()
+
+
+def leave_figures(book, notebook, *shown):
+    """An executed chapter with these outputs."""
+    outputs = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in shown]
+    cell = nbformat.v4.new_code_cell("show()", outputs=outputs, execution_count=1)
+    cells = [nbformat.v4.new_markdown_cell("# A chapter"), cell]
+    metadata = {"language_info": {"name": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), book / "executed" / f"{notebook}.ipynb")
+
+
+@pytest.fixture
+def tiny_site(book, tmp_path_factory, monkeypatch):
+    """A site of a gallery and two chapters (three are staged), and a function that builds it and returns a page."""
+    monkeypatch.setattr(vendor, "vendor", lambda: None)
+    plain, other = (figures.wrap("<svg></svg>", key=key, caption="Still.") for key in ("plain", "other"))
+    leave_figures(book, "00_embedded_model", other, explorable("dose"))
+    leave_figures(book, "01_gates_apply", other.replace("fig-other", "fig-only"))
+    leave_figures(book, "05_layers", plain, explorable("layers"))
+    made = tmp_path_factory.mktemp("site")
+    root = made / "source"
+    shutil.copytree(book, root / "book")
+    (root / "book" / "gallery.md").write_text("# Gallery\n\n```{zk-gallery} plain absent\n```\n\n{ref}`fig-dose`\n")
+    (root / "index.md").write_text("# A site\n\n```{toctree}\n:glob:\n\nbook/*\nbook/executed/*\n```\n")
+    options = {"extensions": ["myst_nb", "zkbook"], "nb_execution_mode": "off", "html_theme": "basic", "nitpicky": True}
+
+    def build(page="book/gallery"):
+        warnings = io.StringIO()
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(root, None, made / "html", made / "trees", "html", options, status=None, warning=warnings)
+            app.build()
+        assert warnings.getvalue() == ""
+        return (made / "html" / f"{page}.html").read_text(encoding="utf-8")
+
+    return root / "book", build
+
+
+def test_the_gallery_shows_explorables_and_chosen_figures_under_ids_of_its_own(tiny_site):
+    _, build = tiny_site
+    page = build()
+    assert re.findall(r'<figure class="([^"]+)" id="([^"]+)"', page) == [
+        ("zk-figure zk-explorable", "gallery-dose"),
+        ("zk-figure", "gallery-plain"),
+        ("zk-figure zk-explorable", "gallery-layers"),
+    ]
+    plan = {chapter["notebook"]: chapter for chapter in CHAPTERS["chapters"]}
+    headings = re.findall(r"<h2>([^<]+)<", page)
+    assert headings == [f"{name[:2]} {plan[name]['title']}" for name in ("00_embedded_model", "05_layers")]
+    assert plan["05_layers"]["asks"] in page and plan["01_gates_apply"]["asks"] not in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) and not any(id.startswith("fig-") for id in ids)
+    assert "vendor/plotly.min.js" in page
+
+
+def test_labels_and_numbers_stay_with_the_chapters(tiny_site):
+    _, build = tiny_site
+    page = build()
+    links = re.findall(r'href="([^"]+#fig-[^"]+)"><span class="std std-ref">(Figure \d+)</span>', page)
+    assert links == [
+        ("executed/00_embedded_model.html#fig-dose", "Figure 2"),
+        ("executed/05_layers.html#fig-plain", "Figure 1"),
+        ("executed/05_layers.html#fig-layers", "Figure 2"),
+        ("executed/00_embedded_model.html#fig-dose", "Figure 2"),
+    ]
+    assert page.count('<span class="zk-number"></span>') == 3
+    assert 'id="fig-dose"' in build("book/executed/00_embedded_model")
+
+
+def test_the_gallery_follows_the_chapters(tiny_site):
+    book, build = tiny_site
+    page = build()
+    assert "Shorter yet." not in page and tables.SMOKE not in page
+    leave_figures(book, "00_embedded_model", explorable("dose", "Shorter yet."))
+    results = {"parameters": {"profile": "smoke"}, "claims": []}
+    (book / "executed" / "results" / "05_layers.json").write_text(json.dumps(results))
+    page = build()
+    assert "Shorter yet." in page and page.count(tables.SMOKE) == 1
+    (book / "gallery.md").write_text("# Gallery\n\n```{zk-gallery}\n```\n")
+    for chapter in ("00_embedded_model", "05_layers"):
+        (book / "executed" / f"{chapter}.ipynb").unlink()
+    page = build()
+    assert gallery.NOTHING in page and "<figure" not in page and "plotly" not in page
+
+
+def test_a_key_of_two_chapters_is_refused(tiny_site):
+    book, build = tiny_site
+    leave_figures(book, "01_gates_apply", explorable("dose"))
+    with pytest.raises(AssertionError, match="two chapters have a figure dose"):
+        build()
+
+
+def test_the_gallery_asks_for_figures_that_a_chapter_makes():
+    asked = re.findall(r"^```\{zk-gallery\} (.+)$", PROSE["gallery.md"], flags=re.MULTILINE)
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert asked and all(f'key=\\"{key}\\"' in sources for key in asked[0].split())
 
 
 # ------------------------------------------------------------------------------------------ scripts and figures

@@ -1,4 +1,4 @@
-"""Contrasts: every pool against states recomputed by plain hooks, means of pairs, agreement of pairs, matched lengths."""
+"""Contrasts: every pool against states recomputed by plain hooks; means, agreement and matched lengths of pairs."""
 
 import math
 

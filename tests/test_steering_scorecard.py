@@ -1,6 +1,7 @@
 """The scorecard: layer roles, norms, what becomes of texts, phases; preference; and the recommendation they lead to."""
 
 import math
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -247,7 +248,7 @@ def test_poles_are_the_models_own_answers_and_agreeing_questions_are_left_out(em
     agreed = [q for q in ASKED if q not in given.questions]
     for question in agreed:
         assert len(set(embedded.generate([f"{i} {question}" for i in (terse.positive, terse.negative)], 24))) == 1
-    with pytest.raises(zkit.ZkitError, match="answers the same under 'Be kind' and 'Be kind'"):
+    with pytest.raises(zkit.ZkitError, match=r"answers the same under 'Be kind' and 'Be kind'"):
         poles(embedded, Style("Be kind", "Be kind"), ASKED[:2], 8)
     with pytest.raises(zkit.ZkitError, match="is empty"):
         poles(embedded, terse, [], 8)
@@ -292,9 +293,22 @@ def test_a_diagnosis_never_recommends_a_dose_that_breaks_answers(diagnosis, embe
     assert str(found.layer) in found.reasons[0] and f"dose {found.dose:g}" in found.reasons[2]
 
 
+def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypatch):
+    module = import_module("zkit.steering.diagnose")  # the package's name is the function's
+
+    def sound_again(*arguments):
+        found = judge_texts(*arguments)
+        return found.assign(broken=found["dose"].round(6) == 0.3)
+
+    monkeypatch.setattr(module, "judge_texts", sound_again)
+    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
+    assert found.curve["broken"].tolist() == [0, 1, 0]
+    assert found.dose == 0.1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_random_model_gets_no_recommendation(seed):
-    with pytest.raises(zkit.ZkitError, match="nothing to recommend|does not follow these instructions"):
+    with pytest.raises(zkit.ZkitError, match=r"nothing to recommend|does not follow these instructions"):
         diagnose(tiny.shared(seed=seed), STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.5], max_new_tokens=8)
 
 

@@ -114,8 +114,8 @@ def test_a_word_that_all_references_hold_says_almost_nothing():
     everywhere, own = topic_cosines(["a", "river"], ["a lock", "a river"])
     assert everywhere < 0.5 < own
     many = [f"a w{i}" for i in range(50)]
-    assert topic_cosines(["a"] + many[1:], many)[0] < 0.01
-    assert topic_cosines(["w0"] + many[1:], many)[0] > 0.99
+    assert topic_cosines(["a", *many[1:]], many)[0] < 0.01
+    assert topic_cosines(["w0", *many[1:]], many)[0] > 0.99
 
 
 @few

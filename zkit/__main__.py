@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkit run | book | check | steer | diagnose``."""
+"""The command line: ``python -m zkit run | book | check | steer | diagnose | ledger``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"zkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("zkit: interrupted; finished chapters are kept, the same command resumes", file=sys.stderr)
+        kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
+        print(f"zkit: interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -110,6 +111,25 @@ def diagnose(options: argparse.Namespace) -> int:
     return 0
 
 
+def ledger(options: argparse.Namespace) -> int:
+    """Append the results of any runs to a ledger, judged by the rules that the conjectures came with."""
+    from zkit.claims.conjectures import shipped
+    from zkit.claims.ledger import Ledger
+    from zkit.pages import results
+
+    file = Path(options.into)
+    grown = Ledger.read(file) if file.exists() else shipped()
+    for path in map(Path, options.results):
+        found = results.read(path)
+        run_of = f"{path.stem} {results.digest(found)[:12]}"
+        grown = grown.append(found["stats"], found["parameters"].get("model", "embedded"), run_of)
+    grown.save(file)
+    for status, count in grown.counts().items():
+        print(f"{count:4d} {status}")
+    print(file)
+    return 0
+
+
 def _contrast(options: argparse.Namespace) -> dict[str, Any]:
     names = ("dtype", "style", "positive", "negative", "max_new_tokens")
     return {"model": options.model or "embedded", **{name: getattr(options, name) for name in names}}
@@ -170,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
     advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")
+    grown = verbs.add_parser("ledger", help=(says := "Append results of runs to a ledger of claims."), description=says)
+    grown.set_defaults(verb=ledger)
+    grown.add_argument("results", nargs="+", help="results files of chapters: <out>/results/*.json")
+    grown.add_argument("--into", default="ledger.json", help="the ledger; made from the shipped conjectures if missing")
     for added in (moved, advice):
         added.add_argument("--style", help="terse, formal, socratic or dry-wit")
         added.add_argument("--positive", help="an instruction, instead of a style")

@@ -32,6 +32,7 @@ def main() -> None:
         "generation with gates folded in against none": lambda: gates.folded_generation(model),
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
         "chapter 00 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_00,
+        "chapter 04 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_04,
     }
     found = {}
     for name, measure in measurements.items():

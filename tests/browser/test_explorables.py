@@ -2,16 +2,18 @@
 
 import json
 import math
+import re
 from itertools import product
 
 import pytest
-from visit import PATIENCE, pages, visit
+from visit import PATIENCE, PHONE, pages, visit
 
 from zkit.explorable import Axis, Curve, Explorable
 
 pytestmark = pytest.mark.browser
 
 CHAPTERS = [page for page in pages() if "executed" in page]
+GALLERY = "book/gallery.html"
 
 
 def explorables(page):
@@ -53,7 +55,7 @@ def check(figure, grid, position):
         assert data[2] == [[x], [y]]
 
 
-@pytest.fixture(scope="module", params=CHAPTERS)
+@pytest.fixture(scope="module", params=[*CHAPTERS, GALLERY])
 def seen(chromium, site, request):
     with visit(chromium, site + request.param) as opened:
         yield opened
@@ -61,6 +63,14 @@ def seen(chromium, site, request):
 
 def test_the_first_chapter_has_an_explorable(built_book):
     assert "zk-explorable" in (built_book / CHAPTERS[0]).read_text(encoding="utf-8")
+
+
+def test_the_gallery_shows_every_explorable_of_the_chapters(built_book):
+    def keys(path, prefix):
+        text = (built_book / path).read_text(encoding="utf-8")
+        return re.findall(rf'<figure class="zk-figure zk-explorable" id="{prefix}-([^"]+)"', text)
+
+    assert keys(GALLERY, "gallery") == [key for path in CHAPTERS for key in keys(path, "fig")]
 
 
 def test_every_control_moves_text_and_curve_by_keyboard(seen):
@@ -95,7 +105,7 @@ def test_on_paper_the_twin_replaces_plot_and_controls(seen):
     seen.page.emulate_media(media="screen")
 
 
-@pytest.mark.parametrize("path", CHAPTERS)
+@pytest.mark.parametrize("path", [*CHAPTERS, GALLERY])
 def test_without_script_the_twin_and_the_row_of_texts_stand_in(chromium, site, path):
     with visit(chromium, site + path, javascript=False) as opened:
         for figure in explorables(opened.page):
@@ -107,6 +117,11 @@ def test_without_script_the_twin_and_the_row_of_texts_stand_in(chromium, site, p
             shown = [row.inner_text() for row in figure.locator(".zk-unscripted td").all()]
             assert len(shown) == len(grid["axes"][along]["labels"])
             assert all(text.strip() for text in shown)
+
+
+def test_without_script_the_gallery_fits_a_phone(chromium, site):
+    with visit(chromium, site + GALLERY, width=PHONE, javascript=False) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
 HOSTILE = [

@@ -1,5 +1,6 @@
 """Every page in a real browser: nothing from other hosts, no errors, legible in light and dark and on a phone."""
 
+import re
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -65,8 +66,11 @@ def test_article_is_accessible(seen):
 
 def test_figures_are_described_numbered_in_order_and_captioned(seen):
     captions = seen.page.locator("figure.zk-figure > figcaption").all_inner_texts()
-    assert [caption.split(".")[0] for caption in captions] == [f"Figure {i + 1}" for i in range(len(captions))]
-    assert all(caption.split(".", 1)[1].strip() for caption in captions)
+    # The gallery links to the numbers that its figures have in their chapters.
+    count = 0 if seen.page.url.endswith("gallery.html") else len(captions)
+    numbers = [found[0] for caption in captions if (found := re.match(r"Figure \d+\. ", caption))]
+    assert numbers == [f"Figure {i + 1}. " for i in range(count)]
+    assert all(re.sub(r"^Figure \d+\.", "", caption).strip() for caption in captions)
     pictures = seen.page.locator("figure.zk-figure [role=img]").all()
     assert all(picture.get_attribute("aria-label") for picture in pictures)
     assert len(pictures) >= len(captions)

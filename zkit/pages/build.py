@@ -69,7 +69,7 @@ def fingerprint(root: Path) -> str:
 
 
 def _sources(root: Path) -> list[Path]:
-    """Files under book/, pages that the contents list elsewhere, configuration, the ledger, the embedded model's card."""
+    """Files under book/, listed pages elsewhere, configuration, the ledger, and the embedded model's card."""
     found = {file for file in (root / "book").rglob("*") if "__pycache__" not in file.parts}
     for page in _files(_contents(root)):
         found |= {root / f"{page}{suffix}" for suffix in ("", ".md", ".ipynb")}

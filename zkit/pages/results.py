@@ -33,6 +33,14 @@ def load(path: Path) -> dict[str, Any]:
     return results
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Like :func:`load`, for a file that a user names: ZkitError if there is none."""
+    try:
+        return load(path)
+    except FileNotFoundError as error:
+        raise ZkitError(f"there are no results at {path}; a chapter leaves them in <out>/results/") from error
+
+
 def digest(results: dict[str, Any]) -> str:
     """Hash of what a dependent chapter can see; versions are left out, so an upgrade that changes no figure counts
     as no change."""

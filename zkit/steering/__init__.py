@@ -10,6 +10,7 @@ from zkit.steering.contrast import contrasts, length_matched, mean_difference, s
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.diagnose import diagnose
 from zkit.steering.lenses import Lens, lenses, read_lenses
+from zkit.steering.orthogonal import orthogonalise
 from zkit.steering.plans import plan
 from zkit.steering.preference import poles, preference
 from zkit.steering.scorecard import bands, geometry, judge_texts, phases
@@ -38,6 +39,7 @@ __all__ = [
     "length_matched",
     "lenses",
     "mean_difference",
+    "orthogonalise",
     "phases",
     "plan",
     "poles",

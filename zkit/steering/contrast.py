@@ -98,6 +98,8 @@ def mean_difference(
     pool: Pool = "mean",
     sink: bool = False,
     chat: bool = True,
+    max_new_tokens: int = 64,
+    batch_size: int = 32,
 ) -> SteeringVector:
     """v_l = mean over pairs of :func:`contrasts`, not normalised.
 
@@ -107,7 +109,8 @@ def mean_difference(
     if list(positives) == list(negatives):
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
     chosen = [model.check_layer(l) for l in (range(model.n_layers) if layers is None else layers)]
-    one, other = (side.mean(0) for side in sides(model, positives, negatives, chosen, pool=pool, sink=sink, chat=chat))
+    options: dict[str, Any] = {"chat": chat, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    one, other = (side.mean(0) for side in sides(model, positives, negatives, chosen, pool=pool, sink=sink, **options))
     mean = one - other
     if bool((mean.norm(dim=-1) <= ROUNDING * one.norm(dim=-1)).any()):
         raise ZkitError("the two prompts leave the same states; choose prompts that differ in more than their length")

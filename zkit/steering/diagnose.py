@@ -116,8 +116,8 @@ def diagnose(
     changes, collapses = float(where["changes"]), float(where["collapses"])
     reasons = (
         f"layer {layer}: doses of -{TRIAL_DOSE:g} and {TRIAL_DOSE:g} move the model's preference between its own two "
-        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers; random directions of the "
-        f"same length do by {chance:.2f}",
+        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers; random directions of "
+        f"the same length do by {chance:.2f}",
         (
             f"answers begin to change at a dose of {changes:g}"
             if math.isfinite(changes)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from zkit.errors import ZkitError
 from zkit.generation import complete
-from zkit.models import Model, load
+from zkit.models import load
 from zkit.positions import parse
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits
@@ -71,9 +71,10 @@ def steered(
         found, prompts, [[], edits(found, v, factor, where)], max_new_tokens=max_new_tokens
     )  # side by side in one batch
     layers = ", ".join(map(str, v.layers))
+    name, pooling = vector or style or f"{positive!r} - {negative!r}", v.note.get("pooling")
     lines = [
         f"model   {found.id}, layers 0 to {found.n_layers - 1}",
-        f"vector  {vector or style or f'{positive!r} - {negative!r}'}: {v.note.get('pooling', 'no word on its pooling')}",
+        f"vector  {name}" + (f": {pooling}" if pooling else ""),
         *([] if v.note.get("model", found.id) == found.id else [f"        made from {v.note['model']}"]),
         f"layer   {layers}{why}",
         f"alpha   {factor:.4g}",
@@ -101,10 +102,9 @@ def diagnosed(
     instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
     """
     pair = chosen(style, positive, negative)
-    if out is not None and not Path(out).expanduser().parent.is_dir():
-        raise ZkitError(
-            f"there is no folder {Path(out).expanduser().parent} to write {Path(out).name} in; make it first"
-        )
+    file = None if out is None else Path(out).expanduser()
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise ZkitError(f"cannot write to {file}: give the name of a file in a folder that exists")
     asked = list(questions) or list(QUESTIONS)
     found = diagnose(load(model, dtype), pair, asked, max_new_tokens=max_new_tokens)
     words = ["--style", style] if style else ["--positive", pair.positive, "--negative", pair.negative]
@@ -112,11 +112,11 @@ def diagnosed(
     if dtype:
         words = ["--dtype", dtype, *words]
     command = shlex.join(["python", "-m", "zkit", "steer", "--model", model, *words])
-    if out is not None:
-        Path(out).expanduser().write_text(_as_json(found, command))
+    if file is not None:
+        file.write_text(_as_json(found, {"model": model, **vars(pair), "command": command}))
     return "\n".join(
         [
-            f"{pair.positive!r} - {pair.negative!r}, {len(asked)} questions",
+            f"{model}: {pair.positive!r} - {pair.negative!r}, {len(asked)} questions",
             "",
             "--- scorecard, one row a layer",
             _table(found.table),
@@ -151,7 +151,7 @@ def _table(frame: pd.DataFrame) -> str:
     return frame.to_string(index=False, float_format=lambda x: f"{x:.3g}")
 
 
-def _as_json(found: Diagnosis, command: str) -> str:
+def _as_json(found: Diagnosis, head: dict[str, str]) -> str:
     def plain(x: float) -> float | None:
         return float(x) if math.isfinite(x) else None
 
@@ -160,5 +160,5 @@ def _as_json(found: Diagnosis, command: str) -> str:
         for name, rows in {"table": found.table.to_dict("records"), "curve": found.curve.to_dict("records")}.items()
     }
     where = {name: plain(getattr(found, name)) for name in ("alpha", "dose", "changes", "collapses")}
-    content = {"layer": found.layer, **where, "reasons": list(found.reasons), "command": command, **tables}
+    content = {**head, "layer": found.layer, **where, "reasons": list(found.reasons), **tables}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -113,12 +113,14 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
     collapses (the smallest dose from which on at least half of the texts are broken), window (the second over the
     first), each with the bounds _low and _high of its 95% bootstrap interval over prompts. A prompt that never changes
     counts as infinite, and so does a collapse that never comes. Doses are given without their sign.
-    Raises ZkitError if there is no dose but zero.
+    Raises ZkitError if there is no dose but zero, and if a prompt lacks a dose.
     """
     rows = []
     for (layer, up), part in frame[frame["dose"] != 0].groupby(["layer", frame["dose"] > 0]):
         part = part.assign(size=part["dose"].abs().round(6))
         changed, broken = (part.pivot(index="prompt", columns="size", values=name) for name in ("changed", "broken"))
+        if changed.isna().to_numpy().any():
+            raise ZkitError(f"at layer {layer} some prompts lack some doses; give every prompt every dose")
         sizes = np.array([*changed.columns, np.inf])
         first = sizes[_first(changed.to_numpy(bool))]  # [n_prompts]
         picks = np.random.default_rng(seed).integers(len(first), size=(draws, len(first)))

@@ -1,6 +1,7 @@
 """The ledger of the book: the shipped conjectures, and every claim that a staged chapter has judged.
 
 ``{zk-ledger} counts``     claims by where they stand
+``{zk-ledger} progress``   a figure: the claims of each chapter by where they stand
 ``{zk-ledger} published``  conjectures that others published, with what came of them here
 ``{zk-ledger} own``        claims of this book
 ``{zk-ledger} silent``     conjectures without a rule, and why
@@ -18,7 +19,7 @@ from typing import Any, get_args
 
 from sphinx.application import Sphinx
 
-from zkbook import tables
+from zkbook import progress, tables
 from zkit import tables as html
 from zkit.claims import Claim, Status, Verdict
 from zkit.claims.boards import published, published_rule
@@ -27,7 +28,7 @@ from zkit.claims.ledger import NO_RULE, Ledger
 from zkit.claims.records import Event, Record, Untested
 
 FILE = "ledger.json"
-_PARTS = ("counts", "published", "own", "silent")
+_PARTS = ("counts", "progress", "published", "own", "silent")
 
 
 def gather(book: Path) -> Ledger:
@@ -47,6 +48,8 @@ def part(book: Path, name: str) -> list[str]:
     judged = [record for record in ledger if isinstance(record.claim, Claim)]
     if name == "counts":
         return [*_warning(book), *_counts(ledger)]
+    if name == "progress":
+        return [progress.draw(_statuses(book))]
     if name == "silent":
         return _silent(ledger)
     theirs = [record for record in judged if (record.claim.published is not None) == (name == "published")]
@@ -73,6 +76,16 @@ def _counts(ledger: Ledger) -> list[str]:
     rows = [(status, str(here.get(status, 0)), str(printed.get(status, ""))) for status in (*get_args(Status), NO_RULE)]
     rows.append(("all", str(len(ledger)), str(sum(printed.values()))))
     return tables.table(("Status", "Here", "As published"), rows, widths=(50, 25, 25))
+
+
+def _statuses(book: Path) -> dict[str, list[str]]:
+    """Number and title of each chapter -> the statuses of its claims; none for one that has not been run."""
+    return {
+        f"{chapter['notebook'].split('_')[0]} {chapter['title']}": [
+            claim["status"] for claim in (tables.results(book, chapter["notebook"]) or {"claims": []})["claims"]
+        ]
+        for chapter in _plan(book)
+    }
 
 
 def _warning(book: Path) -> list[str]:
