@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import zkit
-from tests.benchmarks import access, gates, true_shape
+from tests.benchmarks import access, gates, parity, steering, true_shape
 
 
 def main() -> None:
@@ -28,6 +28,11 @@ def main() -> None:
         "8 arms in one batch against one by one": lambda: access.eight_arms_in_one_batch(model),
         "tokens per second, one edit against none, batch 1": lambda: access.one_edit_against_none(model, 1),
         "tokens per second, one edit against none, batch 8": lambda: access.one_edit_against_none(model, 8),
+        "scorecard of four styles over all layers, every prompt once against one pass per layer and vector": (
+            lambda: steering.scorecard(model)
+        ),
+        "parity with steering-vectors, largest difference over its tolerance": lambda: parity.steering_vectors(model),
+        "parity with repeng, largest difference over its tolerance": lambda: parity.repeng(model),
         "a step of gate training against one pass to a dummy gate": lambda: gates.training_step(model),
         "generation with gates folded in against none": lambda: gates.folded_generation(model),
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
@@ -39,6 +44,9 @@ def main() -> None:
         if args.only and args.only not in name:
             continue
         result = found[name] = measure()
+        if "skipped" in result:
+            print(f"{name}: skipped ({result['skipped']})", flush=True)
+            continue
         sign = "at most" if result.get("at_most") else "at least"
         extra = ", ".join(f"{k} {_short(v)}" for k, v in result.items() if k not in ("ratio", "target", "at_most"))
         print(f"{name}: {result['ratio']:.2f} (wanted: {sign} {result['target']:.2f}; {extra})", flush=True)

@@ -10,6 +10,7 @@ import html
 import json
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain, product
@@ -100,7 +101,7 @@ def twin(explorable: Explorable) -> Figure:
     start = tuple(axis.index(axis.default) for axis in axes)
     home = (*start[:along], 0, *start[along + 1 :])
     others = [(axis, at) for i, (axis, at) in enumerate(zip(axes, start, strict=True)) if i != along]
-    chosen = describe([axis for axis, _ in others], tuple(at for _, at in others))
+    chosen = textwrap.fill(describe([axis for axis, _ in others], tuple(at for _, at in others)), 70)
 
     def line(cells: Mapping[Position, float], at: Position) -> list[float]:
         return [cells[(*at[:along], i, *at[along + 1 :])] for i in range(len(places))]
@@ -123,7 +124,7 @@ def twin(explorable: Explorable) -> Figure:
             plot.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
         plot.set(xlabel=axes[along].shown, title=curve.label)
         if chosen:
-            plot.legend()
+            figure.legend(loc="outside lower center")
     return figure
 
 

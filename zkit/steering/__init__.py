@@ -6,7 +6,7 @@ Source: Turner et al. 2023 (ActAdd); the styles and the literal recipe are those
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits, fold, steer
 from zkit.steering.bleed import ask_lenses, bleed, positive_control, score_bleed
-from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability
+from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability, stability_interval
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.diagnose import diagnose
 from zkit.steering.lenses import Lens, lenses, read_lenses
@@ -52,6 +52,7 @@ __all__ = [
     "shuffled_pairs",
     "sink_direction",
     "stability",
+    "stability_interval",
     "steer",
     "sweep",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from zkit.models import Model
 from zkit.positions import inner
 from zkit.prompts import Prompt, check_prompts
 from zkit.recording import record
+from zkit.stats import Interval
 from zkit.steering.vectors import SteeringVector
 
 Pool = Literal["mean", "content", "last", "response"]
@@ -137,6 +139,21 @@ def stability(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Float[Tensor
         raise ZkitError(f"stability compares the differences of at least two pairs, none of them zero; got {n}")
     # |sum of unit vectors|^2 = n + twice the sum of the cosines
     return ((deltas / lengths).sum(0).square().sum(-1) - n) / (n * (n - 1))
+
+
+def stability_interval(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Interval:
+    """:func:`stability`, mean over the layers given, with a 95% interval by the jackknife over pairs (Efron).
+
+    A pair takes part in every cosine with another one, so a bootstrap of each pair's mean cosine would be too narrow.
+    Raises ZkitError for fewer than three pairs and as :func:`stability` does.
+    """
+    n = len(deltas)
+    if n < 3:
+        raise ZkitError(f"an interval of the stability leaves out one pair at a time; give at least three, not {n}")
+    value = float(stability(deltas).mean())
+    rest = torch.stack([stability(torch.cat((deltas[:i], deltas[i + 1 :]))).mean() for i in range(n)])
+    error = float(((n - 1) / n * (rest - rest.mean()).square().sum()).sqrt())
+    return Interval(value, value - 1.96 * error, value + 1.96 * error, n)
 
 
 def length_matched(

@@ -19,7 +19,7 @@ from zkit.steering.apply import steer
 from zkit.steering.contrast import contrasts
 from zkit.steering.controls import random_like
 from zkit.steering.preference import Poles, asked, poles, preference
-from zkit.steering.scorecard import geometry, judge_texts, phases
+from zkit.steering.scorecard import SAFE, geometry, judge_texts, phases
 from zkit.steering.strength import alpha_for, reference_norms
 from zkit.steering.styles import Style
 from zkit.steering.sweep import sweep
@@ -44,7 +44,6 @@ QUESTIONS = (
 
 TRIAL_DOSE = 0.3
 DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
-SAFE = 0.1  # share of texts that may be broken at the recommended dose
 RIVALS = 8  # random directions that the vector must beat
 MARGIN = 3.0  # by so many times their root mean square: rare by chance, even for the best of a model's layers
 

@@ -22,6 +22,9 @@ from zkit.steering.vectors import SteeringVector
 COLLAPSE = 1.0
 """Nats per token: a text that surprises the un-steered model by more than this above its own answer is broken."""
 
+SAFE = 0.1
+"""Share of texts that may be broken at a dose that is called safe."""
+
 PUBLISHED_BANDS = {"early": (0, 7), "middle": (12, 17), "late": (18, 22), "end": (23, 27)}
 PUBLISHED_LAYERS = 28
 
@@ -111,8 +114,9 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
 
     Columns: layer, sign, changes (median over prompts of the smallest dose at which a prompt's text changes),
     collapses (the smallest dose from which on at least half of the texts are broken), window (the second over the
-    first), each with the bounds _low and _high of its 95% bootstrap interval over prompts. A prompt that never changes
-    counts as infinite, and so does a collapse that never comes. Doses are given without their sign.
+    first), safe (the largest dose at which, and below which, at most a share SAFE is broken; 0 if there is none), each
+    with the bounds _low and _high of its 95% bootstrap interval over prompts. A prompt that never changes counts as
+    infinite, and so does a collapse that never comes. Doses are given without their sign.
     Raises ZkitError if there is no dose but zero, and if a prompt lacks a dose.
     """
     rows = []
@@ -126,7 +130,8 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
         picks = np.random.default_rng(seed).integers(len(first), size=(draws, len(first)))
         picks = np.vstack([np.arange(len(first)), picks])  # the prompts themselves, then the draws
         changes = np.quantile(first[picks], 0.5, axis=1, method="lower")
-        half = broken.to_numpy(float)[picks].mean(1) >= 0.5  # [1 + draws, n_doses]
+        share = broken.to_numpy(float)[picks].mean(1)  # [1 + draws, n_doses]
+        half = share >= 0.5
         collapses = sizes[_first(np.flip(np.minimum.accumulate(np.flip(half, 1), 1), 1))]
         found: dict[str, float] = {"layer": int(layer), "sign": 1 if up else -1}
         with np.errstate(invalid="ignore"):  # infinite over infinite: no window
@@ -134,6 +139,7 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
                 "changes": changes,
                 "collapses": collapses,
                 "window": np.nan_to_num(collapses / changes, nan=1.0, posinf=np.inf),
+                "safe": np.array([0.0, *changed.columns])[_first(share > SAFE)],
             }
         for name, values in drawn.items():
             low, high = np.quantile(values[1:], (0.025, 0.975), method="lower")

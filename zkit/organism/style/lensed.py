@@ -30,7 +30,7 @@ N_TOPICS = 24
 """Trained topics that a wish for a lens is put to: the first so many."""
 
 DOSES = (0.2, 0.35, 0.5, 0.7, 1.0)
-SOUND = 0.5
+SOUND = 0.75
 """Share of answers that the corpus could have held, below which steering has broken the model."""
 
 
