@@ -168,6 +168,10 @@ def test_glue_formats_the_kept_figure(tmp_path):
     assert SHOWN[0][1]["scrapbook"] == {"name": "share", "mime_prefix": "application/papermill.record/"}
     with pytest.raises(ZkitError, match=r"no stat 'shore'; it has: share"):
         handle.glue("shore")
+    handle.glue("shore", missing="(nothing to measure)")
+    handle.glue("share", ".0%", missing="(nothing to measure)")
+    texts = [data["application/papermill.record/text/plain"] for data, _ in SHOWN[2:]]
+    assert texts == ["(nothing to measure)", "50%"]
 
 
 def test_smoke_and_foreign_models_carry_a_banner_and_the_book_run_none(tmp_path):

@@ -8,8 +8,10 @@ import reference
 import tiny
 import torch
 from reference import Addition
+from test_laws_sink import direction, planted
 
 import zkit
+from zkit import steering
 from zkit.steering import STYLES, SteeringVector, actadd, dose, edits, reference_norms, steer, sweep
 from zkit.steering.strength import NEUTRAL, alpha_for
 
@@ -78,6 +80,17 @@ def test_steering_adds_alpha_times_the_vector():
         where = reference.selector("all")
         want = reference.logits(model, ids, len(ids), [Addition(l, alpha * v.vectors[l], where) for l in (0, 2)])
         assert torch.allclose(found, want, atol=reference.TOLERANCE)
+
+
+def test_the_share_of_the_residual_follows_a_planted_sink_and_the_dose_does_not():
+    model, v = tiny.shared(), vector()
+    plain = torch.tensor(steering.geometry(model, SteeringVector({l: v.vectors[1] for l in range(4)}))["mean_norm"])
+    assert math.isclose(steering.residual_share(2.0, v, plain), 2 * v.norm / float(plain[1]), rel_tol=1e-6)
+    with planted(model, direction(model)):
+        norms = torch.tensor(steering.geometry(model, SteeringVector({l: v.vectors[1] for l in range(4)}))["mean_norm"])
+        usual = reference_norms(model)
+    assert steering.residual_share(2.0, v, norms) < steering.residual_share(2.0, v, plain) / 5
+    assert dose(2.0, v, usual) > dose(2.0, v, reference_norms(model)) / 2
 
 
 def test_doses():

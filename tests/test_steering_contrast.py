@@ -13,7 +13,15 @@ from test_laws_sink import SIZE, USUAL, direction, planted
 from test_recording import row_states
 
 import zkit
-from zkit.steering import STYLES, actadd, contrasts, length_matched, mean_difference, stability
+from zkit.steering import (
+    STYLES,
+    actadd,
+    contrasts,
+    length_matched,
+    mean_difference,
+    stability,
+    stability_interval,
+)
 from zkit.steering.contrast import sides
 
 PLUS = ["Be brief.", "yes", "Answer in one word, please", "short!"]
@@ -225,3 +233,33 @@ def test_bad_input():
     for message, call in calls.items():
         with pytest.raises(zkit.ZkitError, match=message):
             call()
+
+
+def test_the_interval_of_a_stability_holds_what_many_draws_of_pairs_would_give():
+    """Differences = a shared direction plus noise: the jackknife's error is that of the estimate over fresh samples."""
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(32, generator=generator)
+
+    def draw(n=20):
+        return (shared + 3 * torch.randn(n, 32, generator=generator))[:, None]
+
+    values = torch.tensor([float(stability(draw())[0]) for _ in range(300)])
+    found = [stability_interval(draw()) for _ in range(60)]
+    errors = torch.tensor([(i.high - i.low) / (2 * 1.96) for i in found])
+    assert 0.7 < float(errors.mean() / values.std()) < 1.5
+    covered = sum(i.low <= float(values.mean()) <= i.high for i in found)
+    assert covered >= 50
+    assert found[0].n == 20
+
+
+def test_the_interval_is_of_the_mean_over_the_layers_given():
+    deltas = torch.randn(8, 3, 16, generator=torch.Generator().manual_seed(1)) + 1
+    assert stability_interval(deltas).value == pytest.approx(float(stability(deltas).mean()), abs=1e-6)
+    parallel = torch.ones(5, 1, 4) * torch.arange(1, 6)[:, None, None]
+    exact = stability_interval(parallel)
+    assert exact.low == pytest.approx(1, abs=1e-5) and exact.high == pytest.approx(1, abs=1e-5)
+
+
+def test_two_pairs_give_no_interval():
+    with pytest.raises(zkit.ZkitError, match="at least three, not 2"):
+        stability_interval(torch.randn(2, 1, 4))

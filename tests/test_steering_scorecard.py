@@ -174,15 +174,21 @@ def test_phases_of_a_frame_made_by_hand():
     rows += [[3, -d, p, d == 0.4, False] for d in doses for p in changes_at]
     rows += [[5, d, p, False, d == 0.1] for d in doses for p in changes_at]
     found = phases(judged(rows)).set_index(["layer", "sign"])
-    names = ["changes", "collapses", "window"]
+    names = ["changes", "collapses", "window", "safe"]
     assert list(found.columns) == [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     assert found.index.tolist() == [(3, -1), (3, 1), (5, 1)]
     up, down, other = (found.loc[key] for key in [(3, 1), (3, -1), (5, 1)])
-    assert up[names].tolist() == [0.2, 0.4, 2.0]
+    assert up[names].tolist() == [0.2, 0.4, 2.0, 0.2]
     assert (up["changes_low"], up["changes_high"]) == (0.1, NEVER)
     assert (up["collapses_low"], up["collapses_high"]) == (0.4, NEVER)
-    assert down.tolist() == [0.4] * 3 + [NEVER] * 6
-    assert other[names].tolist() == [NEVER, NEVER, 1.0]  # broken at the smallest dose alone: no collapse
+    assert (up["safe_low"], up["safe_high"]) == (0.2, 0.4)
+    assert down.tolist() == [0.4] * 3 + [NEVER] * 6 + [0.4] * 3
+    assert other[names].tolist() == [
+        NEVER,
+        NEVER,
+        1.0,
+        0.0,
+    ]  # broken at the smallest dose alone
 
 
 def test_a_collapse_is_for_good():
@@ -200,6 +206,17 @@ def test_a_collapse_is_for_good():
         phases(judged([[0, 0.0, 0, False, False]]))
     fewer = [[0, d, p, True, p < 1] for d in (0.1, 0.2) for p in range(4)]
     assert phases(judged(fewer))["collapses"].tolist() == [NEVER]
+
+
+def test_a_tenth_of_the_texts_may_be_broken_at_a_safe_dose_and_at_all_below_it():
+    rows = [[0, d, p, True, p < bad] for d, bad in ((0.1, 1), (0.2, 0), (0.3, 2), (0.4, 1)) for p in range(10)]
+    assert phases(judged(rows))["safe"].tolist() == [0.2]
+
+
+def test_a_ragged_sweep_is_refused():
+    rows = [[0, d, p, True, False] for d in (0.1, 0.2) for p in range(3)][:-1]
+    with pytest.raises(zkit.ZkitError, match="layer 0 some prompts lack some doses"):
+        phases(judged(rows))
 
 
 def test_phases_do_not_depend_on_order_or_index():

@@ -103,16 +103,20 @@ class Chapter:
         """
         self.stats[key] = results.stat(key, value, n, ci, unit)
 
-    def glue(self, key: str, form: str = ".3g") -> None:
+    def glue(self, key: str, form: str = ".3g", missing: str = "") -> None:
         """Make the figure ``key`` citable in prose: ``{glue}`key```, and from another page
         ``{glue}`executed/00_embedded_model.ipynb::key```.
 
         ``form`` is a format specification (``".0%"``) or a template over value, low, high, n and unit
-        (``"{value:.0%} ({low:.0%} to {high:.0%}, n = {n})"``).
+        (``"{value:.0%} ({low:.0%} to {high:.0%}, n = {n})"``). ``missing`` is what the prose says where a model left
+        nothing to measure. Raises ZkitError for a figure that was not kept, unless ``missing`` is given.
         """
-        kept = self._stat(key)
-        low, high = kept["ci"] or (None, None)
-        shown = form.format(low=low, high=high, **kept) if "{" in form else format(kept["value"], form)
+        if missing and key not in self.stats:
+            shown = missing
+        else:
+            kept = self._stat(key)
+            low, high = kept["ci"] or (None, None)
+            shown = form.format(low=low, high=high, **kept) if "{" in form else format(kept["value"], form)
         bundle = {f"{_GLUE}text/html": escape(shown), f"{_GLUE}text/plain": shown}  # plain alone is set as code
         display(bundle, raw=True, metadata={"scrapbook": {"name": key, "mime_prefix": _GLUE}})
 

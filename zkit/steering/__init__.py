@@ -14,7 +14,7 @@ from zkit.steering.orthogonal import orthogonalise
 from zkit.steering.plans import plan
 from zkit.steering.preference import poles, preference
 from zkit.steering.scorecard import bands, geometry, judge_texts, phases
-from zkit.steering.strength import alpha_for, dose, reference_norms
+from zkit.steering.strength import alpha_for, dose, reference_norms, residual_share
 from zkit.steering.styles import STYLES, Style
 from zkit.steering.sweep import sweep
 from zkit.steering.vectors import SteeringVector
@@ -48,6 +48,7 @@ __all__ = [
     "random_like",
     "read_lenses",
     "reference_norms",
+    "residual_share",
     "score_bleed",
     "shuffled_pairs",
     "sink_direction",

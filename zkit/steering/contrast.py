@@ -27,28 +27,13 @@ def contrasts(
     positives: Sequence[Prompt],
     negatives: Sequence[Prompt],
     layers: Sequence[int] | None = None,
-    *,
-    pool: Pool = "mean",
-    sink: bool = False,
-    chat: bool = True,
-    max_new_tokens: int = 64,
-    batch_size: int = 32,
+    **options: Any,
 ) -> Float[Tensor, "n_pairs n_layers d_model"]:
     """Pooled state of each positive prompt minus that of its negative one, at the output of each layer (None: of all).
 
-    Raises ZkitError as :func:`sides` does.
+    ``options`` are those of :func:`sides`. Raises ZkitError as it does.
     """
-    one, other = sides(
-        model,
-        positives,
-        negatives,
-        layers,
-        pool=pool,
-        sink=sink,
-        chat=chat,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    )
+    one, other = sides(model, positives, negatives, layers, **options)
     return one - other
 
 

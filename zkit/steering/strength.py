@@ -37,6 +37,16 @@ def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"])
     return alpha * v.norm / _usual(v, reference)
 
 
+def residual_share(alpha: float, v: SteeringVector, mean_norms: Float[Tensor, " n_layers"]) -> float:
+    """alpha |v| over the mean norm of all tokens, the first included: the published "percent of the residual".
+
+    ``mean_norms`` is the column mean_norm of :func:`zkit.steering.geometry`, or of a publication, by layer. Where the
+    first token is a sink the mean is mostly its own, and the share says little about a usual token; the dose does.
+    Raises ZkitError for several layers.
+    """
+    return alpha * v.norm / _usual(v, mean_norms)
+
+
 def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
     """The alpha that gives a dose. Raises ZkitError for several layers or a zero vector."""
     if v.norm == 0:
