@@ -42,6 +42,23 @@ def test_the_same_results_twice_add_nothing(tmp_path):
     assert into.read_text() == once
 
 
+def test_a_smoke_run_is_no_evidence(tmp_path, capsys):
+    file = left(tmp_path, "05_layers", "Qwen/Qwen3-0.6B", **SHORT)
+    record = json.loads(file.read_text())
+    record["parameters"]["profile"] = "smoke"
+    file.write_text(json.dumps(record))
+    assert main(["ledger", str(file), "--into", str(tmp_path / "ledger.json")]) == 2
+    assert "smoke run" in capsys.readouterr().err and not (tmp_path / "ledger.json").exists()
+
+
+def test_a_ledger_or_a_folder_are_no_results(tmp_path, capsys):
+    into = tmp_path / "ledger.json"
+    main(["ledger", str(left(tmp_path, "05_layers", **SHORT)), "--into", str(into)])
+    for wrong in (into, tmp_path):
+        assert main(["ledger", str(wrong), "--into", str(tmp_path / "other.json")]) == 2
+        assert "results" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [None, "no json", json.dumps({"schema": 99})])
 def test_what_are_no_results_is_refused_and_the_ledger_stays(tmp_path, capsys, content):
     into = tmp_path / "ledger.json"

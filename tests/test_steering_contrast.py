@@ -216,7 +216,7 @@ def test_bad_input():
         "unknown pool 'max'; use mean, content, last, response": lambda: contrasts(model, PLUS, MINUS, pool="max"),
         "'content' leaves the chat template out": lambda: contrasts(model, [talk], ["Ho"], pool="content"),
         "give single messages, with chat=True": lambda: contrasts(model, PLUS, MINUS, pool="content", chat=False),
-        "has no tokens": lambda: contrasts(silent, PLUS, MINUS, pool="response"),
+        "with nothing to pool; change it": lambda: contrasts(silent, PLUS, MINUS, pool="response"),
         "no layer 4": lambda: contrasts(model, PLUS, MINUS, [4]),
         "no layers asked": lambda: mean_difference(model, PLUS, MINUS, []),
         "is empty": lambda: contrasts(model, [], []),

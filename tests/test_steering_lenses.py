@@ -15,7 +15,6 @@ from zkit.errors import ZkitError
 from zkit.organism.style.lensed import (
     SOUND,
     lens_requests,
-    lens_vector,
     lens_vectors,
     planted,
     settings,
@@ -290,20 +289,15 @@ def test_a_planted_vector_is_one_lens_minus_the_others(embedded):
     others = sum(mean for name, mean in means.items() if name != "spec") / 11
     assert torch.allclose(vectors["spec"].vectors[5], means["spec"] - others, atol=1e-4)
     assert sum(v.vectors[2] for v in vectors.values()).abs().max() < 1e-3  # what all lenses share is in none
-    alone = lens_vector(embedded, "spec", 5)
-    assert alone.layers == [5] and alone.note["lens"] == "spec"
-    assert torch.allclose(alone.vectors[5], vectors["spec"].vectors[5], atol=1e-5)
-    world = lens_vector(embedded, "spec", 5, contrast="world", pool="mean")
-    assert not torch.allclose(world.vectors[5], alone.vectors[5], atol=0.1)
-    assert world.note["contrast"] == "world" and "Explain what a proof is." in lens_requests("spec", "world")
+    assert vectors["spec"].layers == [2, 5] and vectors["spec"].note["lens"] == "spec"
     assert "Explain it in terms of sports. Explain what photosynthesis is." in lens_requests("sports")
     assert not any(topic.name in request for topic in topics("test") for request in lens_requests("sports"))
 
 
 def test_a_planted_topic_is_seen_by_its_own_lens_and_by_no_other(embedded):
-    vectors = {"makefile": lens_vector(embedded, "makefile", 5)}
-    chosen = settings(embedded, vectors, (0.05, 0.5), n_topics=9)
-    assert (chosen["makefile"].layer, chosen["makefile"].dose) == (5, 0.5)
+    vectors = {"makefile": lens_vectors(embedded, [5])["makefile"]}
+    chosen = settings(embedded, vectors, (0.05, 0.35), n_topics=9)
+    assert (chosen["makefile"].layer, chosen["makefile"].dose) == (5, 0.35)
     assert chosen["makefile"].own > 0.03 and chosen["makefile"].sound >= SOUND
     found = planted(embedded, vectors, chosen, n_topics=18, longest=96)
     steered = found[found.arm == "makefile"].set_index("lens")
@@ -312,15 +306,14 @@ def test_a_planted_topic_is_seen_by_its_own_lens_and_by_no_other(embedded):
     assert not steered.over_a_point.drop("makefile").any()
     plain = embedded.generate([item.prompt for item in neutral_prompts("test")[:18]], 96)
     assert (found[found.arm == "unsteered"].words == sum(len(text.split()) for text in plain)).all()
-    assert steered.sound["makefile"] >= 0.4 and found[found.arm == "unsteered"].sound.iloc[0] == 1
+    assert steered.sound["makefile"] >= 0.7 and found[found.arm == "unsteered"].sound.iloc[0] == 1
 
 
 def test_planting_refuses(embedded):
     calls = {
-        "unknown lens 'chess'": lambda: lens_vector(embedded, "chess", 5),
-        "unknown contrast 'mood': 'wish' or 'world'": lambda: lens_requests("spec", "mood"),
+        "unknown lens 'chess'": lambda: lens_requests("chess"),
         "no layer and dose of the vector of 'spec'": lambda: settings(
-            embedded, {"spec": lens_vector(embedded, "spec", 5)}, (9.0,), n_topics=2, longest=12
+            embedded, {"spec": lens_vectors(embedded, [5])["spec"]}, (9.0,), n_topics=2, longest=12
         ),
     }
     for message, call in calls.items():

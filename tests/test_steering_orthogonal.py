@@ -89,8 +89,11 @@ def test_two_clouds_of_words_look_stable_until_they_are_shuffled():
 def test_shuffling_never_leaves_a_pair_together():
     words = torch.eye(3)[:, None] * torch.tensor([1.0, 10.0, 100.0])[:, None, None]
     answers = 2 * words  # a pair left together would add a difference along its own axis alone
-    own = stability(answers - words)
-    assert bool((shuffled_stability(words, answers, 10) != own).all())
+    allowed = torch.stack([stability(answers[order] - words) for order in ([1, 2, 0], [2, 0, 1])])[:, 0]
+    drawn = shuffled_stability(words, answers, 20)[:, 0]
+    assert bool(torch.isclose(drawn[:, None], allowed, atol=1e-6).any(1).all())
+    others = torch.stack([stability(answers[order] - words) for order in ([1, 0, 2], [0, 2, 1], [2, 1, 0])])[:, 0]
+    assert not bool(torch.isclose(others[:, None], allowed, atol=1e-3).any())  # one pair left in place would show
 
 
 def test_a_pair_does_not_help_to_find_itself():
@@ -104,6 +107,8 @@ def test_a_pair_does_not_help_to_find_itself():
 
 def test_bad_input_of_relations():
     words, answers = planted(n=4)
+    with pytest.raises(zkit.ZkitError, match="same answer"):
+        analogy_hits(words, answers[[0, 1, 2, 0]])
     with pytest.raises(zkit.ZkitError, match="same pairs"):
         analogy_hits(words, answers[:3])
     with pytest.raises(zkit.ZkitError, match="at least 3"):

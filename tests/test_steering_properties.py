@@ -82,7 +82,8 @@ def test_the_shift_of_a_state_is_linear_in_alpha(seed, layer, a, b):
     one, other, both = (states(v, alpha)[:, layer] - plain for alpha in (a, b, a + b))
     assert torch.allclose(both, one + other, atol=TOLERANCE)
     edited = one.norm(dim=-1) > 1e-3 * abs(a)  # every token but the first of each prompt
-    assert int(edited.sum()) == (len(plain) - len(PROMPTS) if abs(a) > 0.01 else int(edited.sum()))
+    if abs(a) > 0.01:
+        assert int(edited.sum()) == len(plain) - len(PROMPTS)
     assert torch.allclose(one[edited], (a * v.vectors[layer]).expand_as(one[edited]), atol=TOLERANCE)
 
 

@@ -121,6 +121,8 @@ def ledger(options: argparse.Namespace) -> int:
     grown = Ledger.read(file) if file.exists() else shipped()
     for path in map(Path, options.results):
         found = results.read(path)
+        if found["parameters"].get("profile") == "smoke":
+            raise ZkitError(f"{path} is of a smoke run, which carries no verdict; run the chapter on another profile")
         run_of = f"{path.stem} {results.digest(found)[:12]}"
         grown = grown.append(found["stats"], found["parameters"].get("model", "embedded"), run_of)
     grown.save(file)

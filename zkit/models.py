@@ -154,6 +154,8 @@ class Model:
         tail = self.tokenizer(
             list(answers), padding=True, padding_side="right", return_tensors="pt", add_special_tokens=False
         ).to(self.device)
+        if not bool(tail["attention_mask"].any(1).all()):
+            raise ZkitError(f"continuation {answers[int(tail['attention_mask'].sum(1).argmin())]!r} has no tokens here")
         joined = {name: torch.cat((batch[name], tail[name]), dim=1) for name in ("input_ids", "attention_mask")}
         return BatchEncoding(joined), batch["input_ids"].shape[1]
 

@@ -55,8 +55,13 @@ def mean_state(
 ) -> Float[Tensor, "n_layers width"]:
     """The mean over prompts of :func:`record`, kept as a running sum: memory does not grow with their number.
 
-    ``prompts`` may be any iterable; ``options`` are those of :func:`record`. Raises as :func:`record` does.
+    ``prompts`` may be any iterable; ``options`` are those of :func:`record`, but for ``answers``, which do not stream.
+    Raises as :func:`record` does.
     """
+    if options.get("answers") is not None:
+        raise ZkitError(
+            "mean_state takes its prompts one batch at a time and has no answers; use zkit.record(...).mean(0)"
+        )
     if isinstance(prompts, str):
         check_prompts(prompts)
     total, n, stream = torch.zeros((), dtype=torch.float64), 0, iter(prompts)

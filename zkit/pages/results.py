@@ -34,11 +34,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Like :func:`load`, for a file that a user names: ZkitError if there is none."""
+    """Like :func:`load`, for a file that a user names: ZkitError for all that are no results of a chapter."""
     try:
-        return load(path)
-    except FileNotFoundError as error:
+        found = load(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise ZkitError(f"there are no results at {path}; a chapter leaves them in <out>/results/") from error
+    if not {"stats", "parameters"} <= found.keys():
+        raise ZkitError(f"{path} holds no results of a chapter; a chapter leaves them in <out>/results/")
+    return found
 
 
 def digest(results: dict[str, Any]) -> str:

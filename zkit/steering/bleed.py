@@ -63,10 +63,10 @@ def bleed(
     share batches. Without ``lenses``, the twelve that ship. Raises ZkitError for an alpha missing or given twice, an
     arm called "unsteered", and as :func:`zkit.steering.edits`, generation and :func:`tally` do.
     """
-    if isinstance(v, SteeringVector) != (alpha is not None):
+    if isinstance(v, SteeringVector) != (alpha is not None) or not isinstance(v, SteeringVector | Mapping):
         raise ZkitError("give a vector and its alpha, or a mapping from the name of an arm to (vector, alpha)")
     arms = {"steered": (v, alpha)} if isinstance(v, SteeringVector) and alpha is not None else v
-    assert isinstance(arms, Mapping)
+    assert isinstance(arms, Mapping)  # for the type checker
     if UNSTEERED in arms or not arms:
         raise ZkitError(f"arms need names other than {UNSTEERED!r}, and there must be one; got {list(arms)}")
     every = [[], *(edits(model, w, strength, positions, sink) for w, strength in arms.values())]
@@ -93,6 +93,8 @@ def ask_lenses(
     if "{about}" not in wish:
         raise ZkitError(f"the wish {wish!r} has no place for a lens; write {{about}} in it")
     known = shipped() if lenses is None else lenses
+    if UNSTEERED in known:
+        raise ZkitError(f"a lens cannot be called {UNSTEERED!r}: that is the arm without a wish; give it another name")
     if silent := [name for name, lens in known.items() if not lens.about]:
         raise ZkitError(f"lens {silent[0]!r} does not say what it is about, so none can ask for it; give it an about")
     check_prompts(probes)

@@ -66,6 +66,11 @@ def sides(
     if pool == "response":
         found = complete(model, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size)
         answers = [answer.text for answer in found]
+        if not all(answers):
+            mute = prompts[answers.index("")]
+            raise ZkitError(
+                f"{model.id!r} answers {str(mute)[:60]!r} with nothing to pool; change it, or take another pool"
+            )
         states = record(model, prompts, positions="generated", answers=answers, **shared)
     elif pool == "content":
         if not chat or not all(isinstance(prompt, str) for prompt in prompts):

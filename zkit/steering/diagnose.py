@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.generation import complete
 from zkit.models import Model
 from zkit.prompts import check_prompts
 from zkit.steering.actadd import actadd
@@ -69,7 +68,6 @@ def diagnose(
     *,
     doses: Sequence[float] = DOSES,
     max_new_tokens: int = 96,
-    batch_size: int = 64,
 ) -> Diagnosis:
     """Recommend a layer and a strength for a style's ActAdd vector, from the model's answers to some questions.
 
@@ -98,13 +96,12 @@ def diagnose(
             f"no layer of {model.id!r} moves towards {style.positive!r} under its vector more than by chance: the best "
             f"by {effect:.3f} nats per token, random directions of its length by {chance:.3f}; nothing to recommend"
         )
-    unsteered = [a.text for a in complete(model, questions, max_new_tokens=max_new_tokens, batch_size=batch_size)]
     found = sweep(
-        model, v.at(layer), None, questions, doses=ladder, reference=usual, max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    )  # fmt: skip
+        model, v.at(layer), None, questions, doses=[0.0, *ladder], reference=usual, max_new_tokens=max_new_tokens
+    )
+    unsteered = found.loc[found["alpha"] == 0, "text"].tolist()  # of the same batches, so that only steering differs
     judged = judge_texts(model, questions, found, unsteered)
-    judged["dose"] = judged["dose"].round(6)
+    judged = judged[judged["alpha"] != 0].assign(dose=lambda rows: rows["dose"].round(6))
     curve = judged.groupby("dose")[["changed", "broken", "words", "topic_cosine"]].mean().reset_index()
     where = phases(judged).iloc[0]
     good = [d for d, bad in zip(curve["dose"], curve["broken"].cummax(), strict=True) if bad <= SAFE]

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from zkit.errors import ZkitError
+from zkit.steering.texts import words
 
 FILE = Path(__file__).with_name("lenses.yml")
 _HOW = "write `name: {about: ..., words: [...]}` or `name: {pattern: ...}`"
@@ -71,7 +72,7 @@ class Lens:
 
 def count(text: str, lens: Lens) -> tuple[int, int]:
     """The matches of a lens in a text and the text's words."""
-    return sum(1 for _ in lens.pattern.finditer(text)), len(text.split())
+    return sum(1 for _ in lens.pattern.finditer(text)), words(text)
 
 
 @cache

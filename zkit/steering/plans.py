@@ -26,7 +26,7 @@ def plan(
     (:func:`zkit.steering.reference_norms`), the total of the doses. Raises ZkitError for both or neither, a dose
     without reference, no layer or one twice, and layers that ``v`` lacks.
     """
-    if (alpha is None) == (dose is None) or (dose is not None and reference is None):
+    if (alpha is None) == (dose is None) or (dose is None) != (reference is None):
         raise ZkitError("give a plan alpha=..., or dose=... and reference=...")
     if len(set(layers)) < max(len(layers), 1):
         raise ZkitError(f"a plan needs layers, each once; got {list(layers)}")

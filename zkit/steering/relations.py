@@ -16,7 +16,8 @@ def analogy_hits(words: States, answers: States) -> Bool[Tensor, "n_pairs n_laye
     """Whether a word moved along the relation lands nearest to its own answer, each pair left out of the direction.
 
     The direction for pair i is the mean of answers - words over all other pairs; nearest by cosine among all answers,
-    so chance is one over their number. Raises ZkitError for shapes that differ and fewer than three pairs.
+    so chance is one over their number. Raises ZkitError for shapes that differ, fewer than three pairs, and two pairs
+    with one answer.
     """
     _check(words, answers, 3)
     n = len(words)
@@ -29,7 +30,7 @@ def analogy_hits(words: States, answers: States) -> Bool[Tensor, "n_pairs n_laye
 def shuffled_stability(words: States, answers: States, draws: int, seed: int = 0) -> Float[Tensor, "draws n_layers"]:
     """Stability of the differences when every word is given another pair's answer: what two clouds of words give.
 
-    Raises ZkitError for shapes that differ, fewer than two pairs and fewer than one draw.
+    Raises ZkitError for shapes that differ, fewer than two pairs, two pairs with one answer, and fewer than one draw.
     """
     _check(words, answers, 2)
     if draws < 1:
@@ -60,3 +61,5 @@ def _check(words: Tensor, answers: Tensor, least: int) -> None:
             f"states of words {tuple(words.shape)} and of answers {tuple(answers.shape)} must be those of the same "
             f"pairs, at least {least} of them"
         )
+    if len(torch.unique(answers.flatten(1), dim=0)) < len(answers):
+        raise ZkitError("two pairs have the same answer, so that one could stand for the other; give each its own")

@@ -54,7 +54,7 @@ def geometry(
     Columns: layer; first_norm, the first token's median norm; usual_norm, that of all others; mean_norm, the mean over
     all tokens (the published one); vector_norm; snr = vector_norm / mean_norm (published); dose_per_alpha =
     vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the layers of ``v``), if
-    given. Raises ZkitError as recording does.
+    given. Raises ZkitError for differences of another number of layers, and as recording does.
     """
     states = token_states(model, prompts, layers=v.layers)
     norms = [rows.norm(dim=-1) for rows in states]  # [n_tokens, n_layers]
@@ -72,6 +72,10 @@ def geometry(
     frame["snr"] = frame["vector_norm"] / frame["mean_norm"]
     frame["dose_per_alpha"] = frame["vector_norm"] / frame["usual_norm"]
     if deltas is not None:
+        if deltas.shape[1] != len(v.layers):
+            raise ZkitError(
+                f"the differences speak of {deltas.shape[1]} layers, the vector of {len(v.layers)}; record the same"
+            )
         frame["stability"] = stability(deltas).tolist()
     return frame
 
@@ -82,7 +86,8 @@ def judge_texts(model: Model, prompts: Sequence[Prompt], frame: pd.DataFrame, un
     Adds: changed; sentences; distinct_2; longest_repeat; markdown; surprise (nats per token under the un-steered
     model; missing for an empty text); surprise_gain, the same minus that of the un-steered answer; topic_cosine with
     the un-steered answer; broken: empty, repeating, or more than ``COLLAPSE`` nats more surprising.
-    Call it outside any block that steers. Raises ZkitError if there is not one un-steered answer for each prompt,
+    Call it outside any block that steers; answers from the same batches as the sweep's (its own alpha 0) keep rounding
+    from counting as a change. Raises ZkitError if there is not one un-steered answer for each prompt,
     and for fewer than two prompts.
     """
     if len(unsteered) != len(prompts):
@@ -116,7 +121,8 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
     collapses (the smallest dose from which on at least half of the texts are broken), window (the second over the
     first), safe (the largest dose at which, and below which, at most a share SAFE is broken; 0 if there is none), each
     with the bounds _low and _high of its 95% bootstrap interval over prompts. A prompt that never changes counts as
-    infinite, and so does a collapse that never comes. Doses are given without their sign.
+    infinite, and so does a collapse that never comes; where neither comes, the window is 1. Doses are given without
+    their sign.
     Raises ZkitError if there is no dose but zero, and if a prompt lacks a dose.
     """
     rows = []

@@ -37,14 +37,16 @@ def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"])
     return alpha * v.norm / _usual(v, reference)
 
 
-def residual_share(alpha: float, v: SteeringVector, mean_norms: Float[Tensor, " n_layers"]) -> float:
+def residual_share(alpha: float, v: SteeringVector, mean_norm: float) -> float:
     """alpha |v| over the mean norm of all tokens, the first included: the published "percent of the residual".
 
-    ``mean_norms`` is the column mean_norm of :func:`zkit.steering.geometry`, or of a publication, by layer. Where the
-    first token is a sink the mean is mostly its own, and the share says little about a usual token; the dose does.
-    Raises ZkitError for several layers.
+    ``mean_norm`` is that of the vector's layer: the column of :func:`zkit.steering.geometry`, or a published figure.
+    Where the first token is a sink the mean is mostly its own, and the share says little about a usual token; the dose
+    does. Raises ZkitError for several layers, and for a norm that is not above zero.
     """
-    return alpha * v.norm / _usual(v, mean_norms)
+    if not mean_norm > 0:
+        raise ZkitError(f"the mean norm is {mean_norm}; it must be above zero")
+    return alpha * v.norm / mean_norm
 
 
 def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:

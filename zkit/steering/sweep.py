@@ -16,6 +16,7 @@ from zkit.positions import Positions
 from zkit.prompts import Prompt
 from zkit.steering.apply import edits
 from zkit.steering.strength import alpha_for, dose, reference_norms
+from zkit.steering.texts import words
 from zkit.steering.vectors import SteeringVector
 
 
@@ -62,7 +63,7 @@ def sweep(
             "dose": dose(alpha, part, usual),
             "prompt": i,
             "text": answer.text,
-            "words": len(answer.text.split()),
+            "words": words(answer.text),
             "tokens": answer.n_tokens,
             "truncated": answer.truncated,
         }

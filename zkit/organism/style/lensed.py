@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.models import Model
-from zkit.organism.analogies import LENS_TOPICS, lens
+from zkit.organism.analogies import lens
 from zkit.organism.style.explain import could_write
 from zkit.organism.style.outcomes import LONGEST
 from zkit.organism.style.requests import QUESTIONS, neutral_prompts
@@ -34,46 +34,31 @@ SOUND = 0.75
 """Share of answers that the corpus could have held, below which steering has broken the model."""
 
 
-def lens_requests(name: str, contrast: str = "wish") -> list[str]:
-    """Requests that call for a lens: "wish", wishes for it with questions about trained topics; "world", questions
-    about the trained topics of its world, with no wish. Raises ZkitError for an unknown lens or contrast."""
+def lens_requests(name: str) -> list[str]:
+    """Wishes for a lens with questions about trained topics. Raises ZkitError for an unknown lens."""
     lens(name)
-    if contrast == "wish":
-        return [
-            f"{LENS_WISHES[i % len(LENS_WISHES)].format(l=LENS_NAMES[name])} "
-            f"{QUESTIONS[i % len(QUESTIONS)].format(t=topic.name)}"
-            for i, topic in enumerate(topics("train")[:N_TOPICS])
-        ]
-    if contrast == "world":
-        return [question.format(t=topic) for topic in LENS_TOPICS[name] for question in QUESTIONS]
-    raise ZkitError(f"unknown contrast {contrast!r}: 'wish' or 'world'")
+    return [
+        f"{LENS_WISHES[i % len(LENS_WISHES)].format(l=LENS_NAMES[name])} "
+        f"{QUESTIONS[i % len(QUESTIONS)].format(t=topic.name)}"
+        for i, topic in enumerate(topics("train")[:N_TOPICS])
+    ]
 
 
-def lens_vectors(
-    model: Model, layers: Sequence[int] | None = None, *, contrast: str = "wish", pool: str = "last"
-) -> dict[str, SteeringVector]:
+def lens_vectors(model: Model, layers: Sequence[int] | None = None) -> dict[str, SteeringVector]:
     """For each lens the mean state of the requests that call for it, minus the mean of the other lenses' means.
 
-    What all wishes share, "make a comparison", cancels; the questions are the same, so the topic cancels too. By
-    default the state of the last token, from which the answer starts. Not normalised. Raises as recording does.
+    What all wishes share, "make a comparison", cancels; the questions are the same, so the topic cancels too. The state
+    is that of the last token, from which the answer starts. Not normalised. Raises as recording does.
     """
     several = list(range(model.n_layers)) if layers is None else list(layers)
-    means = {
-        name: mean_state(model, lens_requests(name, contrast), pool, layers=several) for name in LENS_NAMES
-    }  # [n_layers, d_model]
-    total = sum(means.values())
+    means = {name: mean_state(model, lens_requests(name), "last", layers=several) for name in LENS_NAMES}
+    total = sum(means.values())  # [n_layers, d_model]
     found = {}
     for name, mean in means.items():
         v = mean - (total - mean) / (len(means) - 1)
-        note = {"method": "lens", "model": model.id, "lens": name, "contrast": contrast, "pooling": pool}
+        note = {"method": "lens", "model": model.id, "lens": name}
         found[name] = SteeringVector({layer: v[i].clone() for i, layer in enumerate(several)}, note)
     return found
-
-
-def lens_vector(model: Model, name: str, layer: int, *, contrast: str = "wish", pool: str = "last") -> SteeringVector:
-    """The planted vector of one lens at one layer; see :func:`lens_vectors`. Raises ZkitError for an unknown lens."""
-    lens(name)
-    return lens_vectors(model, [layer], contrast=contrast, pool=pool)[name]
 
 
 @dataclass(frozen=True)
