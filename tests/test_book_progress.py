@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
 
@@ -11,8 +12,6 @@ from zkit.claims import Status
 
 
 def test_every_status_has_its_bar():
-    from typing import get_args
-
     named = [status for _, names in progress.STANDS.values() for status in names]
     assert sorted(named) == sorted(get_args(Status))
 

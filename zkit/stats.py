@@ -97,9 +97,8 @@ def bootstrap_ratio(
     x, y = _sides(above, below)
     rng = np.random.default_rng(seed)
     picks = rng.integers(x.size, size=(draws, x.size))
-    sums = y[picks].sum(1)
-    ratios = (x[picks].sum(1) / np.where(sums > 0, sums, np.nan))[sums > 0]
-    low, high = np.quantile(ratios, ((1 - level) / 2, (1 + level) / 2))
+    picks = picks[y[picks].sum(1) > 0]
+    low, high = np.quantile(x[picks].sum(1) / y[picks].sum(1), ((1 - level) / 2, (1 + level) / 2))
     return Interval(float(x.sum() / y.sum()), float(low), float(high), x.size)
 
 
