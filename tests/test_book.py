@@ -255,7 +255,7 @@ def test_before_any_run_the_ledger_holds_every_conjecture_and_judges_none(book):
     }
     assert shown == {
         "published": {f"C-{n}" for n in range(1, 15)},
-        "own": {"C-4r", "C-6r", "C-8r", "S-1", "S-2", "S-3", "S-4"},
+        "own": {"C-4r", "C-6r", "C-8r", "S-1", "S-2", "S-3", "S-4", "V-4", "X-1"},
     }
     silent = "\n".join(ledger.part(book, "silent"))
     assert "- **C-15, C-16," in silent and "**C-27, H-SV-1**" in silent and "C-14" not in silent
