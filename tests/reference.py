@@ -38,13 +38,13 @@ class Selector:
     kind: str
     a: int = 0
     b: int = 0
-    sink: bool = False
+    first_token: bool = False
 
     def places(self, prompt: int, total: int) -> set[int]:
         """The positions chosen in a row of ``prompt`` prompt tokens and ``total`` tokens in all."""
         picked = set()
         for i in range(total):
-            if i == 0 and not self.sink:
+            if i == 0 and not self.first_token:
                 continue
             in_prompt = i < prompt
             if (
@@ -59,16 +59,18 @@ class Selector:
         return picked
 
 
-def selector(kind: str, a: int = 0, b: int = 0, sink: bool = False) -> Selector:
+def selector(kind: str, a: int = 0, b: int = 0, first_token: bool = False) -> Selector:
     if kind == "last":
-        chosen = positions.last(a, sink) if a != 1 else positions.parse("last", sink)
+        chosen = positions.last(a, first_token) if a != 1 else positions.parse("last", first_token)
     elif kind == "span":
-        chosen = positions.span(a, b, sink)
+        chosen = positions.span(a, b, first_token)
     elif kind == "inner":
-        chosen = positions.inner(a, b, sink)
+        chosen = positions.inner(a, b, first_token)
     else:
-        chosen = positions.parse(kind, sink)
-    return Selector(f"{kind}{a or ''}{f'-{b}' if b else ''}{'+sink' if sink else ''}", chosen, kind, a, b, sink)
+        chosen = positions.parse(kind, first_token)
+    return Selector(
+        f"{kind}{a or ''}{f'-{b}' if b else ''}{'+first_token' if first_token else ''}", chosen, kind, a, b, first_token
+    )
 
 
 def selectors(longest: int) -> list[Selector]:
@@ -76,7 +78,7 @@ def selectors(longest: int) -> list[Selector]:
     shapes = [("all", 0, 0), ("prompt", 0, 0), ("generated", 0, 0), ("last", 1, 0), ("last", 3, 0)]
     shapes += [("last", longest + 5, 0), ("span", 0, 3), ("span", 2, longest + 3), ("span", longest, longest + 3)]
     shapes += [("inner", 0, 4)]
-    return [selector(*shape, sink=sink) for shape in shapes for sink in (False, True)]
+    return [selector(*shape, first_token=first_token) for shape in shapes for first_token in (False, True)]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def force(model, after, token=END):
 
     model.hf.lm_head.bias = torch.nn.Parameter(torch.zeros(272), requires_grad=False)
     model.hf.lm_head.bias[token] = 1e-3
-    return [zkit.Edit("layer", model.n_layers - 1, fn, zkit.positions.parse("all", sink=True))]
+    return [zkit.Edit("layer", model.n_layers - 1, fn, zkit.positions.parse("all", first_token=True))]
 
 
 @pytest.mark.parametrize(("limit", "truncated", "count"), [(2, True, 2), (3, True, 3), (4, False, 3), (9, False, 3)])

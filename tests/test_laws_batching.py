@@ -97,12 +97,12 @@ def test_every_selector_in_every_family(family, window, attn):
         effects[where.name] = logits[:, 0]
     ties.assert_rare()
     # the selectors really are different selections: the logits after the prompt tell them apart
-    assert not torch.allclose(effects["all"], effects["all+sink"], atol=1e-3)
+    assert not torch.allclose(effects["all"], effects["all+first_token"], atol=1e-3)
     assert not torch.allclose(effects["prompt"], effects["last1"], atol=1e-3)
     assert not torch.allclose(effects["generated"], effects["last3"], atol=1e-3)
-    assert torch.equal(effects["generated"], effects["generated+sink"])
+    assert torch.equal(effects["generated"], effects["generated+first_token"])
     assert not torch.allclose(effects["prompt"], effects["inner-4"], atol=1e-3)
-    assert not torch.allclose(effects["inner-4"], effects["inner-4+sink"], atol=1e-3)
+    assert not torch.allclose(effects["inner-4"], effects["inner-4+first_token"], atol=1e-3)
 
 
 @pytest.mark.parametrize(("family", "window"), [("qwen3", None), ("gemma3", tiny.SLIDING["gemma3"])])
@@ -137,16 +137,19 @@ prompts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=25
 
 @st.composite
 def selections(draw):
-    kind, sink = draw(st.sampled_from(["all", "prompt", "generated", "last", "span", "inner"])), draw(st.booleans())
+    kind, first_token = (
+        draw(st.sampled_from(["all", "prompt", "generated", "last", "span", "inner"])),
+        draw(st.booleans()),
+    )
     if kind == "last":
-        return reference.selector("last", draw(st.integers(1, 40)), sink=sink)
+        return reference.selector("last", draw(st.integers(1, 40)), first_token=first_token)
     if kind == "inner":
-        return reference.selector("inner", draw(st.integers(0, 40)), draw(st.integers(0, 40)), sink)
+        return reference.selector("inner", draw(st.integers(0, 40)), draw(st.integers(0, 40)), first_token)
     if kind == "span":
         a = draw(st.integers(0, 60))
-        b = draw(st.integers(a + 1 if sink or a else 2, 80))
-        return reference.selector("span", a, b, sink=sink)
-    return reference.selector(kind, sink=sink)
+        b = draw(st.integers(a + 1 if first_token or a else 2, 80))
+        return reference.selector("span", a, b, first_token=first_token)
+    return reference.selector(kind, first_token=first_token)
 
 
 additions = st.builds(

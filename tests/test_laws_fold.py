@@ -24,7 +24,7 @@ def both(model, prompts, v, alpha):
     """Logits at real tokens: by hook, and folded."""
     batch = model.tokenize(prompts)
     real = batch["attention_mask"].bool()
-    with zkit.steer(model, v, alpha, sink=True):
+    with zkit.steer(model, v, alpha, first_token=True):
         hooked = model.hf(**batch).logits[real]
     return hooked, fold(model, v, alpha).hf(**batch).logits[real]
 
@@ -64,7 +64,7 @@ def test_a_bias_that_is_there_already_is_kept():
 def test_the_fold_generates_what_the_hook_generates():
     model = tiny.shared()
     v, texts = vector(model, [1], norm=4.0), ["Hi", "Why are there tides"]
-    with zkit.steer(model, v, 2.0, sink=True):
+    with zkit.steer(model, v, 2.0, first_token=True):
         hooked = model.generate(texts, max_new_tokens=8)
     assert fold(model, v, 2.0).generate(texts, max_new_tokens=8) == hooked != model.generate(texts, max_new_tokens=8)
 
@@ -73,7 +73,7 @@ def test_fold_leaves_the_model_and_needs_the_sink():
     model = tiny.model()
     before, v = reference.snapshot(model), vector(model, [1])
     folded = fold(model, v, 1.0)
-    with zkit.steer(folded, v, -1.0, sink=True):
+    with zkit.steer(folded, v, -1.0, first_token=True):
         undone = folded.hf(**model.tokenize(["Hi"])).logits
     reference.assert_untouched(model, before)
     plain = model.hf(**model.tokenize(["Hi"])).logits

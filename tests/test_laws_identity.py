@@ -42,7 +42,7 @@ def vector(model, layer=1, seed=0):
 texts = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4)
 where = st.sampled_from(
     [positions.parse(p, s) for p in ("all", "prompt", "generated", "last") for s in (False, True)]
-    + [positions.last(4), positions.span(1, 5), positions.span(0, 3, sink=True)]
+    + [positions.last(4), positions.span(1, 5), positions.span(0, 3, first_token=True)]
 )
 
 

@@ -22,7 +22,7 @@ USUAL = 3.0
 
 def planted(model, direction):
     """An edit that gives the first token a huge state at the first layer; the residual stream carries it on."""
-    return zkit.edit(model, [edits.add("layer", 0, SIZE * direction, positions.span(0, 1, sink=True))])
+    return zkit.edit(model, [edits.add("layer", 0, SIZE * direction, positions.span(0, 1, first_token=True))])
 
 
 def direction(model):
@@ -41,9 +41,12 @@ def test_the_default_vector_knows_no_sink_and_the_literal_one_follows_the_length
     s = direction(model)
     t_plus, t_minus = (len(ids) for ids in reference.rows(model, [plus, minus]))
     expected = SIZE * (1 / t_plus - 1 / t_minus)
-    bare = {sink: actadd(model, positive=plus, negative=minus, sink=sink) for sink in (False, True)}
+    bare = {
+        first_token: actadd(model, positive=plus, negative=minus, first_token=first_token)
+        for first_token in (False, True)
+    }
     with planted(model, s):
-        default, literal = (actadd(model, positive=plus, negative=minus, sink=sink) for sink in (False, True))
+        default, literal = (actadd(model, positive=plus, negative=minus, first_token=first) for first in (False, True))
     assert torch.equal(default.vectors[0], bare[False].vectors[0])  # at the planted layer: nothing of it, to the bit
     assert torch.allclose(literal.vectors[0] - bare[True].vectors[0], expected * s, rtol=1e-5, atol=2e-3)
     for layer in default.layers:
@@ -59,7 +62,7 @@ def test_pooled_states_do_not_grow_or_shrink_with_length(pair):
     texts = ["ab " * n for n in pair]
     tokens = [len(ids) for ids in reference.rows(model, texts)]
     with planted(model, s):
-        default, literal = zkit.record(model, texts), zkit.record(model, texts, sink=True)
+        default, literal = zkit.record(model, texts), zkit.record(model, texts, first_token=True)
         streamed = zkit.mean_state(model, iter(texts))
     assert float((default @ s).abs().max()) < USUAL
     for row, n in zip(literal @ s, tokens, strict=True):
@@ -79,7 +82,7 @@ def test_a_sink_in_the_weights(pair):
     t_plus, t_minus = 3 * pair[0] + 1, 3 * pair[1] + 1
     assume(t_plus != t_minus)
     default = actadd(model, positive=plus, negative=minus, chat=False)
-    literal = actadd(model, positive=plus, negative=minus, chat=False, sink=True)
+    literal = actadd(model, positive=plus, negative=minus, chat=False, first_token=True)
     for layer in default.layers:
         assert abs(float(default.vectors[layer] @ s)) < USUAL
         assert math.isclose(
@@ -95,7 +98,7 @@ def test_steering_leaves_the_first_state_alone_unless_asked(where):
     plain = zkit.token_states(model, texts, layers=[1])
     with zkit.steer(model, v, 5, positions=where):
         default = zkit.token_states(model, texts, layers=[1])
-    with zkit.steer(model, v, 5, positions=where, sink=True):
+    with zkit.steer(model, v, 5, positions=where, first_token=True):
         literal = zkit.token_states(model, texts, layers=[1])
     for before, now, all_of_it in zip(plain, default, literal, strict=True):
         assert torch.equal(before[0], now[0])

@@ -78,12 +78,13 @@ def test_without_a_layer_it_is_the_middle_one_and_a_dose_is_turned_into_alpha(ca
 def test_own_instructions_positions_and_the_sink(capsys, embedded):
     words = ["--positive", "Ask back.", "--negative", "Tell me all.", "--layer", 2, "--alpha", 3]
     v, literal = (
-        actadd(embedded, positive="Ask back.", negative="Tell me all.", layer=2, sink=sink) for sink in (False, True)
+        actadd(embedded, positive="Ask back.", negative="Tell me all.", layer=2, first_token=first_token)
+        for first_token in (False, True)
     )
     for more, vector, options in [
         ([], v, {}),
         (["--positions", "prompt"], v, {"positions": "prompt"}),
-        (["--sink"], literal, {"sink": True}),
+        (["--first-token"], literal, {"first_token": True}),
     ]:
         head, answers = headed(say(capsys, "steer", *words, *more, *ASK))
         assert answers == answered(embedded, vector, 3.0, 12, **options)

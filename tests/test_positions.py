@@ -18,13 +18,13 @@ KINDS = ["all", "prompt", "generated", "last"]
 
 @st.composite
 def choices(draw):
-    kind, sink = draw(st.sampled_from([*KINDS, "span", "inner"])), draw(st.booleans())
+    kind, first_token = draw(st.sampled_from([*KINDS, "span", "inner"])), draw(st.booleans())
     if kind == "span":
         a = draw(st.integers(0, 12))
-        return reference.selector("span", a, draw(st.integers(max(a + 1, 1 if sink else 2), 16)), sink)
+        return reference.selector("span", a, draw(st.integers(max(a + 1, 1 if first_token else 2), 16)), first_token)
     if kind == "inner":
-        return reference.selector("inner", draw(st.integers(0, 8)), draw(st.integers(0, 8)), sink)
-    return reference.selector(kind, draw(st.integers(1, 14)) if kind == "last" else 0, 0, sink)
+        return reference.selector("inner", draw(st.integers(0, 8)), draw(st.integers(0, 8)), first_token)
+    return reference.selector(kind, draw(st.integers(1, 14)) if kind == "last" else 0, 0, first_token)
 
 
 def chosen(tracker, which):
@@ -63,17 +63,17 @@ def test_a_tracker_chooses_what_counting_chooses(which, prompts, new, declared):
 def test_padding_is_never_chosen():
     mask = torch.tensor([[0, 0, 1, 1, 0], [1, 1, 1, 1, 1]])  # padding on both sides, as in scoring
     for kind in KINDS:
-        for sink in (False, True):
+        for first_token in (False, True):
             tracker = Tracker()
             tracker.declared = 3
             tracker(None, (), {"input_ids": mask, "attention_mask": mask})
-            got = torch.tensor(chosen(tracker, parse(kind, sink)))
+            got = torch.tensor(chosen(tracker, parse(kind, first_token)))
             assert not (got & (mask == 0)).any()
-            assert bool(got[1, 0]) == (sink and kind in ("all", "prompt"))
+            assert bool(got[1, 0]) == (first_token and kind in ("all", "prompt"))
     tracker.declared = 3
     tracker(None, (), {"input_ids": mask, "attention_mask": mask})
     assert chosen(tracker, inner(0, 0)) == [[False] * 5, [False, True, True, False, False]]
-    assert chosen(tracker, inner(0, 1, sink=True)) == [[False] * 5, [True, True, False, False, False]]
+    assert chosen(tracker, inner(0, 1, first_token=True)) == [[False] * 5, [True, True, False, False, False]]
 
 
 def test_a_tracker_without_a_mask_reads_the_cache():
@@ -101,13 +101,13 @@ def test_a_four_dimensional_mask_is_refused():
 
 def test_parse_knows_its_words():
     assert parse("last") == last(1) == Positions("last", stop=1)
-    assert parse(last(3), sink=True) == last(3, sink=True)
-    assert parse(last(3, sink=True)) == last(3, sink=True)
+    assert parse(last(3), first_token=True) == last(3, first_token=True)
+    assert parse(last(3, first_token=True)) == last(3, first_token=True)
     assert parse(span(2, 4)) == span(2, 4)
-    assert parse(inner(3, 9), sink=True) == inner(3, 9, sink=True) == Positions("inner", 3, 9, True)
+    assert parse(inner(3, 9), first_token=True) == inner(3, 9, first_token=True) == Positions("inner", 3, 9, True)
     for kind in ("all", "prompt", "generated"):
         assert parse(kind) == Positions(kind)
-        assert parse(kind, True) == Positions(kind, sink=True)
+        assert parse(kind, True) == Positions(kind, first_token=True)
     for word in ("last(3)", "ALL", "", "span", "inner", "first", 3, None):
         with pytest.raises(zkit.ZkitError, match="unknown positions"):
             parse(word)
@@ -136,7 +136,7 @@ def test_inner_needs_to_know_where_the_prompt_ends():
 def test_empty_spans(bounds):
     with pytest.raises(zkit.ZkitError, match="selects no token"):
         span(*bounds)
-    assert span(0, 1, sink=True).sink
+    assert span(0, 1, first_token=True).first_token
 
 
 def test_a_declared_width_ends_with_its_block():

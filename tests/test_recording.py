@@ -50,7 +50,7 @@ def test_every_site_of_every_family_against_hooks_by_hand(family, site):
     assert all(map(close, zkit.token_states(model, PROMPTS, site=site), want))
     assert close(zkit.record(model, PROMPTS, site=site), torch.stack([w[1:].mean(0) for w in want]))
     assert close(zkit.record(model, PROMPTS, "last", site=site), torch.stack([w[-1] for w in want]))
-    assert close(zkit.record(model, PROMPTS, site=site, sink=True), torch.stack([w.mean(0) for w in want]))
+    assert close(zkit.record(model, PROMPTS, site=site, first_token=True), torch.stack([w.mean(0) for w in want]))
 
 
 selections = st.builds(
@@ -251,7 +251,7 @@ def test_bad_input():
     for message, call in calls.items():
         with pytest.raises(zkit.ZkitError, match=message):
             call()
-    assert zkit.record(model, ["a"], chat=False, sink=True).shape == (1, 4, 32)
+    assert zkit.record(model, ["a"], chat=False, first_token=True).shape == (1, 4, 32)
 
 
 def test_one_layer_is_a_list_of_one():

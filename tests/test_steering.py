@@ -36,7 +36,7 @@ def states(model, prompt):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_style_vector_is_the_difference_of_means(style):
     model = tiny.shared()
-    v, literal = actadd(model, style), actadd(model, style, sink=True)
+    v, literal = actadd(model, style), actadd(model, style, first_token=True)
     plus, minus = states(model, STYLES[style].positive), states(model, STYLES[style].negative)
     assert v.layers == literal.layers == [0, 1, 2, 3]
     for l in v.layers:
@@ -127,9 +127,9 @@ def test_a_sweep_of_doses_and_its_options():
     assert table.dose.round(6).tolist() == [-0.5, 1.0] * 2
     assert table.alpha.round(5).tolist() == [-1.0, 2.0] * 2
     prompt_only = sweep(
-        model, v.at(0), [8.0], PROMPTS, positions="prompt", sink=True, reference=usual, max_new_tokens=3
+        model, v.at(0), [8.0], PROMPTS, positions="prompt", first_token=True, reference=usual, max_new_tokens=3
     )
-    with steer(model, v.at(0), 8.0, positions="prompt", sink=True):
+    with steer(model, v.at(0), 8.0, positions="prompt", first_token=True):
         assert prompt_only.text.tolist() == model.generate(PROMPTS, 3)
 
 

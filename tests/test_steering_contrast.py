@@ -43,10 +43,10 @@ def states_and_message(model, prompt):
     return row_states(model, ids), places
 
 
-def pooled(model, prompt, pool, sink=False):
+def pooled(model, prompt, pool, first_token=False):
     states, message = states_and_message(model, prompt)
     if pool == "mean":
-        return states[0 if sink else 1 :].mean(0)
+        return states[0 if first_token else 1 :].mean(0)
     if pool == "content":
         return states[message].mean(0)
     if pool == "last":
@@ -59,22 +59,22 @@ def pooled(model, prompt, pool, sink=False):
     return row_states(model, ids + answer)[len(ids) :].mean(0)
 
 
-def wanted(model, pool, sink=False, plus=PLUS, minus=MINUS):
-    return [torch.stack([pooled(model, p, pool, sink) for p in side]) for side in (plus, minus)]
+def wanted(model, pool, first_token=False, plus=PLUS, minus=MINUS):
+    return [torch.stack([pooled(model, p, pool, first_token) for p in side]) for side in (plus, minus)]
 
 
 @pytest.mark.parametrize(
-    ("pool", "sink"), [("mean", False), ("mean", True), ("content", False), ("content", True), ("last", False)]
+    ("pool", "first_token"), [("mean", False), ("mean", True), ("content", False), ("content", True), ("last", False)]
 )
 @pytest.mark.parametrize("family", ["qwen3", "gemma3"])
-def test_each_pool_is_the_difference_of_the_states_it_names(family, pool, sink):
+def test_each_pool_is_the_difference_of_the_states_it_names(family, pool, first_token):
     model = tiny.shared(family)
-    one, other = wanted(model, pool, sink)
-    found = sides(model, PLUS, MINUS, pool=pool, sink=sink)
+    one, other = wanted(model, pool, first_token)
+    found = sides(model, PLUS, MINUS, pool=pool, first_token=first_token)
     assert torch.allclose(found[0], one, atol=TOLERANCE)
     assert torch.allclose(found[1], other, atol=TOLERANCE)
     for batch_size in (1, 3, 32):
-        part = contrasts(model, PLUS, MINUS, [2, 0], pool=pool, sink=sink, batch_size=batch_size)
+        part = contrasts(model, PLUS, MINUS, [2, 0], pool=pool, first_token=first_token, batch_size=batch_size)
         assert part.shape == (4, 2, 32)
         assert torch.allclose(part, (one - other)[:, [2, 0]], atol=TOLERANCE)
 
@@ -92,7 +92,7 @@ def test_the_response_pool_is_the_mean_over_the_models_own_answer():
 def test_pools_are_different_places():
     model = tiny.shared()
     found = [contrasts(model, PLUS, MINUS, pool=pool) for pool in ("mean", "content", "last", "response")]
-    found.append(contrasts(model, PLUS, MINUS, sink=True))
+    found.append(contrasts(model, PLUS, MINUS, first_token=True))
     for i, one in enumerate(found):
         assert all(not torch.allclose(one, other, atol=0.05) for other in found[:i])
 
@@ -130,7 +130,9 @@ def test_the_mean_difference_of_pairs_is_the_mean_of_single_ones(pairs):
     assert several.layers == [1, 3] and several.note["pairs"] == str(len(pairs))
 
 
-@pytest.mark.parametrize("options", [{}, {"sink": True}, {"pool": "last"}, {"pool": "content"}, {"pool": "response"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"first_token": True}, {"pool": "last"}, {"pool": "content"}, {"pool": "response"}]
+)
 def test_actadd_is_the_mean_difference_of_one_pair(options):
     model, terse = tiny.shared(), STYLES["terse"]
     one = actadd(model, "terse", **options)
@@ -150,8 +152,8 @@ def test_the_note_says_how_states_were_pooled():
         ("last", False): "last token",
         ("response", False): "mean over the answer",
     }
-    for (pool, sink), words in notes.items():
-        assert mean_difference(model, PLUS[:1], MINUS[:1], [0], pool=pool, sink=sink).note["pooling"] == words
+    for (pool, first), words in notes.items():
+        assert mean_difference(model, PLUS[:1], MINUS[:1], [0], pool=pool, first_token=first).note["pooling"] == words
 
 
 @few
@@ -196,8 +198,8 @@ def test_literal_pooling_of_matched_lengths_carries_no_planted_sink():
     plus, minus = "Be brief.", "Explain all of it thoroughly and at length"
     matched = length_matched(model, plus, minus, "!")
     with planted(model, s):
-        loose = mean_difference(model, [plus], [minus], sink=True)
-        tight = mean_difference(model, *([text] for text in matched), sink=True)
+        loose = mean_difference(model, [plus], [minus], first_token=True)
+        tight = mean_difference(model, *([text] for text in matched), first_token=True)
     gap = SIZE * abs(1 / len(reference.rows(model, [plus])[0]) - 1 / len(reference.rows(model, [minus])[0]))
     for l in tight.layers:
         assert abs(float(tight.vectors[l] @ s)) < USUAL < 0.5 * gap < abs(float(loose.vectors[l] @ s))

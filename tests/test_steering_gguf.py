@@ -139,12 +139,12 @@ def test_direction_n_at_the_output_of_layer_n_is_steering_with_the_sink(tmp_path
     model = tiny.shared()
     vector().to_gguf(tmp_path / "v.gguf")
     ids = model.tokenizer("Why are there tides", add_special_tokens=False)["input_ids"]
-    everywhere = selector("all", sink=True)
+    everywhere = selector("all", first_token=True)
     by_hand = [
         Addition(int(name.split(".")[1]), torch.from_numpy(direction), everywhere)
         for name, direction in contents(tmp_path / "v.gguf")[1].items()
     ]
-    with zkit.steer(model, SteeringVector.from_gguf(tmp_path / "v.gguf"), sink=True):
+    with zkit.steer(model, SteeringVector.from_gguf(tmp_path / "v.gguf"), first_token=True):
         steered = model.hf(input_ids=torch.tensor([ids])).logits[0]
     assert torch.allclose(steered, logits(model, ids, len(ids), by_hand), atol=TOLERANCE, rtol=0)
     assert not torch.allclose(steered, logits(model, ids, len(ids)), atol=TOLERANCE, rtol=0)

@@ -153,8 +153,8 @@ def test_arms_ride_in_one_batch_and_equal_generation_one_by_one():
 
 def test_positions_are_passed_on():
     model, v = tiny.shared(), vector()
-    table = bleed(model, v, 1.0, PAIR, PROBES[:2], positions="prompt", sink=True, max_new_tokens=6)
-    with zkit.steer(model, v, 1.0, "prompt", sink=True):
+    table = bleed(model, v, 1.0, PAIR, PROBES[:2], positions="prompt", first_token=True, max_new_tokens=6)
+    with zkit.steer(model, v, 1.0, "prompt", first_token=True):
         want = model.generate(list(PROBES[:2]), 6)
     assert table[(table.arm == "steered") & (table.lens == "sea")].text.tolist() == want
 

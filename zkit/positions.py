@@ -1,8 +1,8 @@
 """Which tokens an edit or a recording touches.
 
 Positions count the real tokens of a row from 0, whatever the padding; the first one often carries the attention sink,
-so every selector leaves it out unless ``sink=True``. Every selector is an interval [low, high) that may depend on the
-length of the row's prompt, which is why it means the same with and without the KV cache and padding.
+so every selector leaves it out unless ``first_token=True``. Every selector is an interval [low, high) that may depend
+on the length of the row's prompt, which is why it means the same with and without the KV cache and padding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Positions:
     kind: Literal["all", "prompt", "generated", "last", "span", "inner"]
     start: int = 0
     stop: int = 0
-    sink: bool = False
+    first_token: bool = False
 
     def bounds(self, prompt: Int[Tensor, "*batch"]) -> tuple[Int[Tensor, "*batch"], Int[Tensor, "*batch"]]:
         """The interval [low, high) of positions, given each row's prompt length in tokens."""
@@ -41,49 +41,49 @@ class Positions:
             "span": (zero + self.start, zero + self.stop),
             "inner": (zero + self.start, prompt - self.stop),
         }[self.kind]
-        return (low if self.sink else low.clamp(min=1)), high
+        return (low if self.first_token else low.clamp(min=1)), high
 
 
-def last(k: int, sink: bool = False) -> Positions:
+def last(k: int, first_token: bool = False) -> Positions:
     """The last ``k`` tokens of the prompt. Raises ZkitError unless k >= 1."""
     if k < 1:
         raise ZkitError(f"last({k}) selects no token; k must be at least 1")
-    return Positions("last", stop=k, sink=sink)
+    return Positions("last", stop=k, first_token=first_token)
 
 
-def span(start: int, stop: int, sink: bool = False) -> Positions:
+def span(start: int, stop: int, first_token: bool = False) -> Positions:
     """Tokens ``start`` to ``stop - 1``, counted from 0 at the first real token of the row, prompt and answer alike.
 
-    Raises ZkitError for an empty or negative span, and for span(0, 1) without ``sink=True``.
+    Raises ZkitError for an empty or negative span, and for span(0, 1) without ``first_token=True``.
     """
-    if not (0 <= start < stop and (stop > 1 or sink)):
+    if not (0 <= start < stop and (stop > 1 or first_token)):
         raise ZkitError(
-            f"span({start}, {stop}) selects no token; use 0 <= start < stop, and sink=True to touch the first token"
+            f"span({start}, {stop}) selects no token; use 0 <= start < stop, and first_token=True for token 0"
         )
-    return Positions("span", start, stop, sink)
+    return Positions("span", start, stop, first_token)
 
 
-def inner(before: int, after: int, sink: bool = False) -> Positions:
+def inner(before: int, after: int, first_token: bool = False) -> Positions:
     """The prompt without its first ``before`` and its last ``after`` tokens, such as those of a chat template.
 
     Raises ZkitError for a negative number.
     """
     if before < 0 or after < 0:
         raise ZkitError(f"inner({before}, {after}) leaves out a negative number of tokens; give two counts from 0")
-    return Positions("inner", before, after, sink)
+    return Positions("inner", before, after, first_token)
 
 
-def parse(positions: str | Positions, sink: bool = False) -> Positions:
+def parse(positions: str | Positions, first_token: bool = False) -> Positions:
     """Turn ``"all"``, ``"prompt"``, ``"generated"``, ``"last"`` or a Positions into a Positions.
 
-    ``sink=True`` lets the selector have the first token where it covers it. Raises ZkitError for another word.
+    ``first_token=True`` lets the selector have the first token where it covers it. Raises ZkitError for another word.
     """
     if isinstance(positions, Positions):
-        return replace(positions, sink=positions.sink or sink)
+        return replace(positions, first_token=positions.first_token or first_token)
     if positions == "last":
-        return last(1, sink)
+        return last(1, first_token)
     if positions in ("all", "prompt", "generated"):
-        return Positions(positions, sink=sink)  # type: ignore[arg-type]
+        return Positions(positions, first_token=first_token)  # type: ignore[arg-type]
     raise ZkitError(
         f"unknown positions {positions!r}; use 'all', 'prompt', 'generated', 'last', "
         "zkit.positions.last(k), zkit.positions.span(start, stop) or zkit.positions.inner(before, after)"

@@ -29,7 +29,7 @@ def record(
     site: str = "layer",
     layers: Sequence[int] | None = None,
     positions: str | Positions = "all",
-    sink: bool = False,
+    first_token: bool = False,
     answers: Sequence[str] | None = None,
     chat: bool = True,
     batch_size: int = 32,
@@ -37,16 +37,18 @@ def record(
     """States of the prompts at one site of every layer (or of ``layers``), pooled over ``positions``, in float32.
 
     pool: ``"mean"`` over the chosen positions, or the ``"last"`` of them. By default the first token is not among
-    them, so that the result does not depend on the length of the prompt through the attention sink; ``sink=True``
-    lets it in. ``answers`` follow the prompts, one each; they are the positions ``"generated"``. States are recorded
-    as edits in force leave them.
+    them, so that the result does not depend on the length of the prompt through the attention sink;
+    ``first_token=True`` lets it in. ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
+    States are recorded as edits in force leave them.
 
     Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, an answer
     without a token, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
-    batches = _batches(model, prompts, POOLS[pool], site, layers, parse(positions, sink), chat, batch_size, answers)
+    batches = _batches(
+        model, prompts, POOLS[pool], site, layers, parse(positions, first_token), chat, batch_size, answers
+    )
     return torch.cat([torch.stack(states, dim=1) for states in batches])
 
 
@@ -83,7 +85,7 @@ def token_states(
     batch_size: int = 32,
 ) -> list[Float[Tensor, "n_tokens n_layers width"]]:
     """The states of every real token of each prompt, the first included, in float32. Raises as :func:`record` does."""
-    batches = _batches(model, prompts, _every_token, site, layers, parse("all", sink=True), chat, batch_size)
+    batches = _batches(model, prompts, _every_token, site, layers, parse("all", first_token=True), chat, batch_size)
     return [torch.stack(rows, dim=1) for layers_of_rows in batches for rows in zip(*layers_of_rows, strict=True)]
 
 

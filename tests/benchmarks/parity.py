@@ -146,7 +146,7 @@ def _logits_apart(model: zkit.Model, v: SteeringVector, steered: Steered) -> flo
     worst, plain = 0.0, [_logits(model, batch) for batch in batches]
     for part in (v, *(v.at(layer) for layer in v.layers)):
         for alpha in ALPHAS:
-            with zkit.steer(model, part, alpha, sink=True):
+            with zkit.steer(model, part, alpha, first_token=True):
                 ours = [_logits(model, batch) for batch in batches]
             with _theirs("steering"), steered(part, alpha):
                 theirs = [_logits(model, batch) for batch in batches]

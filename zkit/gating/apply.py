@@ -28,7 +28,7 @@ from zkit.positions import parse
 SCALES = ("mean", "energy", "none")
 SCOPES = ("layer", "global")
 KEPT = ("one", "lambda")
-EVERY_TOKEN = parse("all", sink=True)
+EVERY_TOKEN = parse("all", first_token=True)
 
 
 def rescaled(

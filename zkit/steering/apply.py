@@ -27,7 +27,7 @@ def edits(
     v: SteeringVector,
     alpha: float = 1.0,
     positions: str | Positions = "all",
-    sink: bool = False,
+    first_token: bool = False,
     operator: Operator = "add",
 ) -> list[Edit]:
     """Edits at the output of each layer of ``v``.
@@ -46,7 +46,7 @@ def edits(
             f"the vector has width {v.width}, {model.id!r} has d_model {model.d_model}; "
             f"it was made from {v.note.get('model', 'another model')}: make one from this model"
         )
-    where = parse(positions, sink)
+    where = parse(positions, first_token)
     for layer in v.layers:
         model.check_layer(layer)
     if operator == "project":
@@ -61,11 +61,11 @@ def steer(
     v: SteeringVector,
     alpha: float = 1.0,
     positions: str | Positions = "all",
-    sink: bool = False,
+    first_token: bool = False,
     operator: Operator = "add",
 ) -> Iterator[None]:
     """Steer everything the model does inside the block. Raises as :func:`edits` does."""
-    with edit(model, edits(model, v, alpha, positions, sink, operator)):
+    with edit(model, edits(model, v, alpha, positions, first_token, operator)):
         yield
 
 
@@ -83,8 +83,8 @@ def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model
 def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
     """A copy of the model with alpha v in the bias of ``down_proj``: steering at every token, the first included.
 
-    It equals ``steer(..., sink=True)`` up to rounding. The copy lives in memory only: these architectures have no such
-    bias in their configuration, so ``save_pretrained`` would lose it.
+    It equals ``steer(..., first_token=True)`` up to rounding. The copy lives in memory only: these architectures have
+    no such bias in their configuration, so ``save_pretrained`` would lose it.
     Raises ZkitError as :func:`edits` does, for layers that normalise the output of their MLP (Gemma 2 and 3), and
     inside a block that edits the model.
     """

@@ -53,7 +53,7 @@ def bleed(
     probes: Sequence[Prompt] = PROBES,
     *,
     positions: str | Positions = "all",
-    sink: bool = False,
+    first_token: bool = False,
     max_new_tokens: int = 96,
     batch_size: int = 64,
 ) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def bleed(
     assert isinstance(arms, Mapping)  # for the type checker
     if UNSTEERED in arms or not arms:
         raise ZkitError(f"arms need names other than {UNSTEERED!r}, and there must be one; got {list(arms)}")
-    every = [[], *(edits(model, w, strength, positions, sink) for w, strength in arms.values())]
+    every = [[], *(edits(model, w, strength, positions, first_token) for w, strength in arms.values())]
     answers = complete(model, probes, every, max_new_tokens=max_new_tokens, batch_size=batch_size)
     texts = {name: [a.text for a in arm] for name, arm in zip([UNSTEERED, *arms], answers, strict=True)}
     return tally(texts, lenses)

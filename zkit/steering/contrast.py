@@ -44,14 +44,14 @@ def sides(
     layers: Sequence[int] | None = None,
     *,
     pool: Pool = "mean",
-    sink: bool = False,
+    first_token: bool = False,
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
 ) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
     """Pooled states of the positive and of the negative prompts, from one pass over all of them.
 
-    pool: ``"mean"`` over all tokens but the first (``sink=True``: with the first, the published recipe);
+    pool: ``"mean"`` over all tokens but the first (``first_token=True``: with the first, the published recipe);
     ``"content"``, the same without the tokens of the chat template; ``"last"``, the last token of the prompt;
     ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``.
     Raises ZkitError for lists of different lengths, an unknown pool, ``"content"`` of conversations or without the chat
@@ -75,9 +75,9 @@ def sides(
     elif pool == "content":
         if not chat or not all(isinstance(prompt, str) for prompt in prompts):
             raise ZkitError("pool 'content' leaves the chat template out: give single messages, with chat=True")
-        states = record(model, prompts, positions=inner(*model.template_width), sink=sink, **shared)
+        states = record(model, prompts, positions=inner(*model.template_width), first_token=first_token, **shared)
     else:
-        states = record(model, prompts, pool, sink=sink, **shared)
+        states = record(model, prompts, pool, first_token=first_token, **shared)
     return states[: len(positives)], states[len(positives) :]
 
 
@@ -88,7 +88,7 @@ def mean_difference(
     layers: Sequence[int] | None = None,
     *,
     pool: Pool = "mean",
-    sink: bool = False,
+    first_token: bool = False,
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
@@ -102,7 +102,10 @@ def mean_difference(
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
     chosen = [model.check_layer(l) for l in (range(model.n_layers) if layers is None else layers)]
     options: dict[str, Any] = {"chat": chat, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    one, other = (side.mean(0) for side in sides(model, positives, negatives, chosen, pool=pool, sink=sink, **options))
+    one, other = (
+        side.mean(0)
+        for side in sides(model, positives, negatives, chosen, pool=pool, first_token=first_token, **options)
+    )
     mean = one - other
     if bool((mean.norm(dim=-1) <= ROUNDING * one.norm(dim=-1)).any()):
         raise ZkitError("the two prompts leave the same states; choose prompts that differ in more than their length")
@@ -113,7 +116,7 @@ def mean_difference(
         "pairs": str(len(positives)),
         "positive": str(positives[0]),
         "negative": str(negatives[0]),
-        "pooling": words.get(pool, "mean over all tokens" if sink else "mean over all tokens but the first"),
+        "pooling": words.get(pool, "mean over all tokens" if first_token else "mean over all tokens but the first"),
     }
     return SteeringVector({l: mean[i].clone() for i, l in enumerate(chosen)}, note)
 

@@ -1,8 +1,8 @@
 """Steering vectors as GGUF control vectors, the format of llama.cpp's ``--control-vector``.
 
 ``direction.n`` is the vector of layer n, counted from 0 as here: llama.cpp adds it to what layer n puts out, at every
-token, so a file is ``steer(..., sink=True)``. There is no direction for layer 0. The metadata are those of repeng;
-llama.cpp reads the directions alone. The note travels under ``zkit.note``.
+token, so a file is ``steer(..., first_token=True)``. There is no direction for layer 0. The metadata are those of
+repeng; llama.cpp reads the directions alone. The note travels under ``zkit.note``.
 Source: llama.cpp, where ``common_control_vector_load_one`` (common/common.cpp) puts direction.n at row n - 1,
 ``llama_adapter_cvec::apply`` (src/llama-adapter.cpp) gives row n - 1 to layer n, and ``build_cvec`` adds it after the
 layer's last residual sum (src/models/qwen3.cpp); repeng, ``ControlVector.export_gguf``.

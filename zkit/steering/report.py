@@ -35,20 +35,20 @@ def steered(
     alpha: float | None = None,
     target: float | None = None,
     positions: str = "all",
-    sink: bool = False,
+    first_token: bool = False,
     max_new_tokens: int = 96,
 ) -> str:
     """Each prompt's answer without and with a vector: of a style, of a pair of instructions, or from a file.
 
     ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. With
-    ``sink`` the first token is pooled and steered too. Raises ZkitError for both strengths or neither, both kinds of
-    vector or neither, a dose for several layers, and as loading, reading a vector, steering and generation do.
+    ``first_token`` the first token is pooled and steered too. Raises ZkitError for both strengths or neither, both
+    kinds of vector or neither, a dose for several layers, and as loading, reading a vector, steering and generation do.
     """
     if (alpha is None) == (target is None):
         raise ZkitError("give --alpha or --dose, one of them; `python -m zkit diagnose` finds one that is safe")
     if not math.isfinite(strength := alpha if alpha is not None else target if target is not None else 0.0):
         raise ZkitError(f"the strength is {strength}; it must be a finite number")
-    where = parse(positions, sink)
+    where = parse(positions, first_token)
     if vector is not None and (style, positive, negative) != (None, None, None):
         raise ZkitError("give --vector, or a style or a pair of instructions, not both")
     read = None if vector is None else _read(vector)
@@ -57,7 +57,7 @@ def steered(
     why = ""
     if pair is not None:
         layer, why = (found.n_layers // 2, ", the middle one") if layer is None else (layer, "")
-        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, sink=sink)
+        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, first_token=first_token)
     else:
         assert read is not None
         v = read if layer is None else read.at(layer)

@@ -28,7 +28,7 @@ def sweep(
     *,
     doses: Sequence[float] | None = None,
     positions: str | Positions = "all",
-    sink: bool = False,
+    first_token: bool = False,
     reference: Float[Tensor, " n_layers"] | None = None,
     max_new_tokens: int = 96,
     batch_size: int = 64,
@@ -52,7 +52,7 @@ def sweep(
     answers = complete(
         model,
         prompts,
-        [edits(model, part, alpha, positions, sink) for part, alpha in arms],
+        [edits(model, part, alpha, positions, first_token) for part, alpha in arms],
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
     )
