@@ -13,8 +13,8 @@ import zkit
 ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"]],
-    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [["projectors"], ["stats"], ["answers"], ["replies"]],
+    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models", "refusals"]],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],

@@ -109,7 +109,7 @@ def test_doses():
 def test_a_sweep_is_generation_arm_by_arm():
     model, v, alphas = tiny.shared(), vector((1, 3)), [-2.0, 0.0, 4.0]
     table = sweep(model, v, alphas, PROMPTS, max_new_tokens=5, batch_size=5)
-    assert list(table.columns) == ["layer", "alpha", "dose", "prompt", "text", "words", "tokens", "truncated"]
+    assert list(table.columns) == ["layer", "alpha", "dose", "prompt", "text", "words", "tokens", "truncated", "reply"]
     assert len(table) == 2 * 3 * 2
     usual = reference_norms(model)
     for row in table.itertuples():

@@ -36,8 +36,8 @@ from zkit.steering import (
     steer,
     sweep,
 )
-from zkit.steering.diagnose import QUESTIONS, SAFE
-from zkit.steering.scorecard import COLLAPSE
+from zkit.steering.diagnose import QUESTIONS
+from zkit.steering.outcomes import COLLAPSE, SAFE
 from zkit.steering.strength import NEUTRAL
 from zkit.steering.texts import surprise, topic_cosines
 
@@ -129,10 +129,15 @@ def test_judged_texts_have_their_measures_beside_the_unsteered_answers(embedded)
         ignore_index=True,
     )
     found = judge_texts(embedded, ASKED, table, unsteered)
-    new = "changed sentences longest_repeat markdown distinct_2 surprise surprise_gain topic_cosine broken"
+    new = (
+        "surprise surprise_gain reply answered broken changed sentences longest_repeat markdown distinct_2 topic_cosine"
+    )
     assert list(found.columns) == [*table.columns, *new.split()] and "changed" not in table
-    assert found["changed"].tolist() == [False, False, False, False, True, True, False, True, True]
+    assert found["reply"].tolist() == ["answer"] * 4 + ["empty", "incoherent", "answer", "repetition", "answer"]
     assert found["broken"].tolist() == [False] * 4 + [True, True, False, True, False]
+    assert found["answered"].tolist() == (~found["broken"]).tolist()
+    assert found["changed"].fillna(False).tolist() == [False] * 8 + [True]
+    assert found["changed"].isna().tolist() == found["broken"].tolist()
     own = surprise(embedded, ASKED, unsteered)
     assert found["surprise"][:3].tolist() == pytest.approx(own, abs=1e-4)
     assert found["surprise_gain"][:4].tolist() == pytest.approx([0] * 4, abs=1e-4)
@@ -163,8 +168,12 @@ def test_judging_refuses_other_numbers_of_answers(embedded):
 
 
 def judged(rows):
-    """Rows of layer, dose, prompt, changed, broken."""
-    return pd.DataFrame(rows, columns=["layer", "dose", "prompt", "changed", "broken"])
+    """Rows of layer, dose, prompt, changed, and whether it is broken or what other class it has."""
+    table = pd.DataFrame(rows, columns=["layer", "dose", "prompt", "changed", "reply"])
+    table["reply"] = table["reply"].replace({True: "repetition", False: "answer"})
+    table["answered"], table["broken"] = table["reply"] == "answer", table["reply"] == "repetition"
+    table["changed"] = table["changed"].astype("boolean").where(table["answered"])
+    return table
 
 
 def test_phases_of_a_frame_made_by_hand():
@@ -174,21 +183,16 @@ def test_phases_of_a_frame_made_by_hand():
     rows += [[3, -d, p, d == 0.4, False] for d in doses for p in changes_at]
     rows += [[5, d, p, False, d == 0.1] for d in doses for p in changes_at]
     found = phases(judged(rows)).set_index(["layer", "sign"])
-    names = ["changes", "collapses", "window", "safe"]
+    names = ["changes", "refuses", "collapses", "window", "safe"]
     assert list(found.columns) == [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     assert found.index.tolist() == [(3, -1), (3, 1), (5, 1)]
     up, down, other = (found.loc[key] for key in [(3, 1), (3, -1), (5, 1)])
-    assert up[names].tolist() == [0.2, 0.4, 2.0, 0.2]
+    assert up[names].tolist() == [0.2, NEVER, 0.4, 2.0, 0.2]
     assert (up["changes_low"], up["changes_high"]) == (0.1, NEVER)
     assert (up["collapses_low"], up["collapses_high"]) == (0.4, NEVER)
     assert (up["safe_low"], up["safe_high"]) == (0.2, 0.4)
-    assert down.tolist() == [0.4] * 3 + [NEVER] * 6 + [0.4] * 3
-    assert other[names].tolist() == [
-        NEVER,
-        NEVER,
-        1.0,
-        0.0,
-    ]  # broken at the smallest dose alone
+    assert down.tolist() == [0.4] * 3 + [NEVER] * 9 + [0.4] * 3
+    assert other[names].tolist() == [NEVER, NEVER, NEVER, 1.0, 0.0]  # broken at the smallest dose alone
 
 
 def test_a_collapse_is_for_good():
@@ -315,7 +319,8 @@ def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypa
 
     def sound_again(*arguments):
         found = judge_texts(*arguments)
-        return found.assign(broken=found["dose"].round(6) == 0.3)
+        lost = found["dose"].round(6) == 0.3
+        return found.assign(broken=lost, answered=~lost, reply=lost.map({True: "empty", False: "answer"}))
 
     monkeypatch.setattr(module, "judge_texts", sound_again)
     found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
@@ -341,7 +346,9 @@ def test_diagnoses_refused(embedded):
         r"must be above zero, got \[\]": lambda: diagnose(embedded, terse, doses=[]),
         "at least two": lambda: diagnose(embedded, terse, ASKED[:1]),
         "must be a list, got the string": lambda: diagnose(embedded, terse, ASKED[0]),
-        "even a dose of 5 breaks": lambda: diagnose(embedded, terse, ASKED, doses=[9, 5], max_new_tokens=12),
+        "even at a dose of 5 .* are no answers": lambda: diagnose(
+            embedded, terse, ASKED, doses=[9, 5], max_new_tokens=12
+        ),
     }
     for message, call in calls.items():
         with pytest.raises(zkit.ZkitError, match=message):

@@ -13,8 +13,6 @@ from reference import few
 import zkit
 from zkit.steering import steer
 from zkit.steering.texts import (
-    degenerate,
-    distinct,
     longest_repeat,
     markdown,
     sentences,
@@ -25,21 +23,6 @@ from zkit.steering.texts import (
 from zkit.steering.vectors import SteeringVector
 
 few_words = st.lists(st.sampled_from(["a", "b", "c", "A"]), max_size=14).map(" ".join)
-
-
-@few
-@given(few_words, st.integers(1, 4))
-def test_distinct_is_the_share_of_different_runs(text, n):
-    found = text.lower().split()
-    runs = [" ".join(found[i : i + n]) for i in range(len(found)) if i + n <= len(found)]
-    assert distinct(text, n) == (len(set(runs)) / len(runs) if runs else 1.0)
-
-
-def test_distinct_of_known_texts():
-    assert distinct("a b a b a") == 0.5
-    assert distinct("a b c", 1) == 1.0
-    assert distinct("The the THE", 1) == pytest.approx(1 / 3)
-    assert distinct("") == distinct("one") == 1.0
 
 
 @few
@@ -60,22 +43,6 @@ def test_the_longest_repeat_of_known_texts():
     assert longest_repeat("a lock is a lock is a lock") == 5
     assert longest_repeat("one two. One two. three") == 2
     assert longest_repeat("all words differ here") == longest_repeat("") == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "broken"),
-    [
-        ("", True),
-        (" \n", True),
-        ("go go go go", True),
-        ("a b a b a b", True),
-        ("word", False),
-        ("A lock lets one thread in at a time.", False),
-        ("a b a b a", False),
-    ],
-)
-def test_degenerate_texts_are_empty_or_repeat_themselves(text, broken):
-    assert degenerate(text) is broken
 
 
 def test_words_and_sentences():

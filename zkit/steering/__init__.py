@@ -11,9 +11,10 @@ from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.diagnose import diagnose
 from zkit.steering.lenses import Lens, lenses, read_lenses
 from zkit.steering.orthogonal import orthogonalise
+from zkit.steering.outcomes import judge_texts, outcomes, phases
 from zkit.steering.plans import plan
 from zkit.steering.preference import poles, preference
-from zkit.steering.scorecard import bands, geometry, judge_texts, phases
+from zkit.steering.scorecard import bands, geometry
 from zkit.steering.strength import alpha_for, dose, reference_norms, residual_share
 from zkit.steering.styles import STYLES, Style
 from zkit.steering.sweep import sweep
@@ -40,6 +41,7 @@ __all__ = [
     "lenses",
     "mean_difference",
     "orthogonalise",
+    "outcomes",
     "phases",
     "plan",
     "poles",

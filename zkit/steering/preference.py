@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from zkit.errors import ZkitError
 from zkit.generation import complete, log_probs
 from zkit.models import Model
+from zkit.refusals import Refusals, classes
+from zkit.replies import ANSWERS
 from zkit.steering.styles import Style
 
 
@@ -22,6 +24,8 @@ class Poles:
     questions: tuple[str, ...]
     positive: tuple[str, ...]
     negative: tuple[str, ...]
+    not_answered: int = 0
+    """Questions left out because a reply under one of the instructions was no answer, a refusal for example."""
 
 
 def asked(style: Style, question: str) -> tuple[str, str]:
@@ -29,25 +33,34 @@ def asked(style: Style, question: str) -> tuple[str, str]:
     return f"{style.positive} {question}", f"{style.negative} {question}"
 
 
-def poles(model: Model, style: Style, questions: Sequence[str], max_new_tokens: int = 96) -> Poles:
-    """Greedy answers of the un-steered model under both instructions; questions whose answers agree are left out.
+def poles(
+    model: Model,
+    style: Style,
+    questions: Sequence[str],
+    max_new_tokens: int = 96,
+    refusals: Refusals | None = None,
+) -> Poles:
+    """Greedy answers of the un-steered model under both instructions.
 
+    Questions whose two answers agree are left out, and those with a reply that is no answer: a pole made of refusals
+    is no style. ``refusals``: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not given.
     Raises ZkitError if none is left: the model then does not follow these instructions.
     """
     prompts = [asked(style, question) for question in questions]
     flat = [prompt for pair in prompts for prompt in pair]
-    texts = [answer.text for answer in complete(model, flat, max_new_tokens=max_new_tokens)]
-    kept = [
-        (question, yes, no)
-        for question, yes, no in zip(questions, texts[::2], texts[1::2], strict=True)
-        if yes != no and yes and no
-    ]
+    replies = complete(model, flat, max_new_tokens=max_new_tokens)
+    sound = [kind in ANSWERS for kind in classes(model, flat, replies, refusals)]
+    pairs = list(zip(questions, replies[::2], replies[1::2], sound[::2], sound[1::2], strict=True))
+    kept = [(q, yes.text, no.text) for q, yes, no, one, other in pairs if one and other and yes.text != no.text]
+    lost = sum(not (one and other) for *_, one, other in pairs)
     if not kept:
+        why = f" or with no answer ({lost} of {len(pairs)} questions)" if lost else ""
         raise ZkitError(
-            f"{model.id!r} answers the same under {style.positive!r} and {style.negative!r}: it does not follow these "
-            "instructions, so there is no style to measure; give others"
+            f"{model.id!r} answers the same{why} under {style.positive!r} and {style.negative!r}: it does not follow "
+            "these instructions, so there is no style to measure; give others"
         )
-    return Poles(*map(tuple, zip(*kept, strict=True)))
+    one, other, third = zip(*kept, strict=True)
+    return Poles(one, other, third, lost)
 
 
 def preference(model: Model, given: Poles) -> list[float]:

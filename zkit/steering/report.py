@@ -159,6 +159,6 @@ def _as_json(found: Diagnosis, head: dict[str, str]) -> str:
         name: [{column: plain(x) if isinstance(x, float) else int(x) for column, x in row.items()} for row in rows]
         for name, rows in {"table": found.table.to_dict("records"), "curve": found.curve.to_dict("records")}.items()
     }
-    where = {name: plain(getattr(found, name)) for name in ("alpha", "dose", "changes", "collapses")}
+    where = {name: plain(getattr(found, name)) for name in ("alpha", "dose", "changes", "collapses", "refuses")}
     content = {**head, "layer": found.layer, **where, "reasons": list(found.reasons), **tables}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -14,6 +14,7 @@ from zkit.generation import complete
 from zkit.models import Model
 from zkit.positions import Positions
 from zkit.prompts import Prompt
+from zkit.refusals import Refusals, classes
 from zkit.steering.apply import edits
 from zkit.steering.strength import alpha_for, dose, reference_norms
 from zkit.steering.texts import words
@@ -32,11 +33,14 @@ def sweep(
     reference: Float[Tensor, " n_layers"] | None = None,
     max_new_tokens: int = 96,
     batch_size: int = 64,
+    refusals: Refusals | None = None,
 ) -> pd.DataFrame:
     """Answers to every prompt at every strength and layer of ``v``, one layer at a time; arms share batches.
 
     Give ``alphas``, or ``alphas=None`` and ``doses``. Columns: layer, alpha, dose (alpha |v| over ``reference``, the
-    usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens).
+    usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens), reply (its
+    class, :data:`zkit.replies.CLASSES`). Count words over answers: a refusal is short, too. ``refusals``: the model's
+    own (:func:`zkit.refusals.own_refusals`), elicited if not given. Call it outside any block that steers.
     Raises ZkitError for no strengths or both kinds, and as :func:`zkit.steering.edits` and generation do.
     """
     strengths = doses if alphas is None else alphas
@@ -56,6 +60,8 @@ def sweep(
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
     )
+    flat = [answer for arm in answers for answer in arm]
+    kinds = classes(model, [*prompts] * len(arms), flat, refusals)
     rows: list[dict[str, Any]] = [
         {
             "layer": part.layers[0],
@@ -66,8 +72,9 @@ def sweep(
             "words": words(answer.text),
             "tokens": answer.n_tokens,
             "truncated": answer.truncated,
+            "reply": kinds[k * len(prompts) + i],
         }
-        for (part, alpha), arm in zip(arms, answers, strict=True)
+        for k, ((part, alpha), arm) in enumerate(zip(arms, answers, strict=True))
         for i, answer in enumerate(arm)
     ]
     return pd.DataFrame(rows)

@@ -31,13 +31,6 @@ def markdown(text: str) -> int:
     return len(_MARKDOWN.findall(text))
 
 
-def distinct(text: str, n: int = 2) -> float:
-    """Share of different ones among the runs of ``n`` words (distinct-n, Li et al. 2016); 1 if there are none."""
-    found = text.lower().split()
-    runs = [tuple(found[i : i + n]) for i in range(len(found) - n + 1)]
-    return len(set(runs)) / len(runs) if runs else 1.0
-
-
 def longest_repeat(text: str) -> int:
     """Words in the longest run of words that occurs again later in the text, overlaps included."""
     found = text.lower().split()
@@ -49,11 +42,6 @@ def longest_repeat(text: str) -> int:
                 row[j] = above[j - 1] + 1
         best, above = max(best, max(row)), row
     return best
-
-
-def degenerate(text: str) -> bool:
-    """Whether a text is no text: empty, or fewer than half of its pairs of words are different ones."""
-    return not text.strip() or distinct(text) < 0.5
 
 
 def topic_cosines(texts: Sequence[str], references: Sequence[str]) -> list[float]:
