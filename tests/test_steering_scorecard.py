@@ -247,10 +247,14 @@ def test_the_positive_vector_makes_the_positive_answers_likelier(embedded):
     assert abs(sum(found) / len(found) - means[1]) < 0.5 * (means[2] - means[1])
 
 
+def sides(given):
+    return given.questions, given.positive, given.negative
+
+
 def test_preference_is_the_difference_of_mean_log_probabilities():
     model = tiny.shared()
     given = poles(model, STYLES["terse"], ["Hi", "Why is there rain?", "What?"], 6)
-    for question, yes, no, found in zip(*vars(given).values(), preference(model, given), strict=True):
+    for question, yes, no, found in zip(*sides(given), preference(model, given), strict=True):
         [ids] = reference.rows(model, [question])
         means = []
         for text in (yes, no):
@@ -263,7 +267,7 @@ def test_preference_is_the_difference_of_mean_log_probabilities():
 def test_poles_are_the_models_own_answers_and_agreeing_questions_are_left_out(embedded):
     terse = STYLES["terse"]
     given = poles(embedded, terse, ASKED, 24)
-    for question, yes, no in zip(*vars(given).values(), strict=True):
+    for question, yes, no in zip(*sides(given), strict=True):
         assert [yes, no] == embedded.generate([f"{terse.positive} {question}", f"{terse.negative} {question}"], 24)
         assert yes != no
     agreed = [q for q in ASKED if q not in given.questions]
