@@ -159,11 +159,15 @@ def test_an_infinite_dose_is_null_in_json(capsys, tmp_path, monkeypatch):
     from zkit.steering import report
 
     curve = pd.DataFrame({"dose": [0.1], "changed": [0.0]})
-    found = report.Diagnosis(3, 1.0, 0.1, float("inf"), float("inf"), pd.DataFrame({"layer": [3]}), curve, ("why",))
+    found = report.Diagnosis(
+        3, 1.0, 0.1, float("inf"), float("inf"), float("inf"), pd.DataFrame({"layer": [3]}), curve, ("why",)
+    )
     monkeypatch.setattr(report, "diagnose", lambda *_, **__: found)
     say(capsys, "diagnose", "--style", "terse", "--json", tmp_path / "found.json")
     written = json.loads((tmp_path / "found.json").read_text())
-    assert written["changes"] is written["collapses"] is None and written["table"] == [{"layer": 3}]
+    assert written["changes"] is written["collapses"] is written["refuses"] is None and written["table"] == [
+        {"layer": 3}
+    ]
 
 
 @pytest.mark.parametrize(

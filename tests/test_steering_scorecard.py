@@ -27,6 +27,7 @@ from zkit.steering import (
     dose,
     geometry,
     judge_texts,
+    outcomes,
     phases,
     poles,
     preference,
@@ -215,6 +216,38 @@ def test_a_collapse_is_for_good():
 def test_a_tenth_of_the_texts_may_be_broken_at_a_safe_dose_and_at_all_below_it():
     rows = [[0, d, p, True, p < bad] for d, bad in ((0.1, 1), (0.2, 0), (0.3, 2), (0.4, 1)) for p in range(10)]
     assert phases(judged(rows))["safe"].tolist() == [0.2]
+
+
+def test_refusals_are_neither_changed_nor_broken_nor_safe():
+    doses = (0.1, 0.2, 0.4)
+    no = {0.1: 1, 0.2: 2, 0.4: 4}  # of four texts so many are refusals, the others changed answers
+    rows = [[0, d, p, True, "refusal" if p < no[d] else "answer"] for d in doses for p in range(4)]
+    [found] = phases(judged(rows)).to_dict("records")
+    assert (found["refuses"], found["collapses"], found["safe"]) == (0.2, NEVER, 0)
+    assert found["changes"] == 0.1 and found["changes_high"] == NEVER  # the first prompt has no changed answer at all
+    gone = judged([[0, d, p, True, "other language" if d > 0.1 else "answer"] for d in doses for p in range(4)])
+    [found] = phases(gone).to_dict("records")
+    assert (found["safe"], found["refuses"], found["collapses"]) == (0.1, NEVER, NEVER)
+
+
+def test_outcomes_are_over_answers_with_the_shares_of_the_others_beside():
+    table = judged([[0, 0.1, p, p < 3, kind] for p, kind in enumerate(["refusal", "answer", "answer", "answer"])])
+    table = pd.concat([table, judged([[0, 0.2, 0, True, "refusal"], [0, 0.2, 1, True, True]])], ignore_index=True)
+    table["words"], table["topic_cosine"] = [9, 50, 40, 30, 9, 4], [0.0, 0.5, 1.0, 0.6, 0.0, 0.0]
+    table.loc[1, "reply"] = "cut off"
+    found = outcomes(table, "dose").set_index("dose")
+    row = found.loc[0.1]
+    assert (row["texts"], row["answers"], row["words"]) == (4, 3, 40)
+    assert (row["changed"], row["cut_off"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert row["topic_cosine"] == pytest.approx(0.7)
+    assert (row["refused"], row["broken"], row["other_language"]) == (0.25, 0, 0)
+    none = found.loc[0.2]
+    assert none["answers"] == 0 and none[["words", "changed", "topic_cosine"]].isna().all()
+    assert (none["refused"], none["broken"]) == (0.5, 0.5)
+    assert outcomes(table, ["layer", "dose"])[["layer", "dose", "answers"]].values.tolist() == [
+        [0, 0.1, 3],
+        [0, 0.2, 0],
+    ]
 
 
 def test_a_ragged_sweep_is_refused():

@@ -14,6 +14,8 @@ from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import load
 from zkit.positions import parse
+from zkit.refusals import classes, own_refusals
+from zkit.replies import ANSWERS
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits
 from zkit.steering.diagnose import QUESTIONS, Diagnosis, diagnose
@@ -39,6 +41,8 @@ def steered(
     max_new_tokens: int = 96,
 ) -> str:
     """Each prompt's answer without and with a vector: of a style, of a pair of instructions, or from a file.
+
+    A text that is no answer has its class beside its heading (:data:`zkit.replies.CLASSES`).
 
     ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. With
     ``first_token`` the first token is pooled and steered too. Raises ZkitError for both strengths or neither, both
@@ -70,6 +74,8 @@ def steered(
     plain, moved = complete(
         found, prompts, [[], edits(found, v, factor, where)], max_new_tokens=max_new_tokens
     )  # side by side in one batch
+    own = own_refusals(found)
+    kinds = zip(classes(found, prompts, plain, own), classes(found, prompts, moved, own), strict=True)
     layers = ", ".join(map(str, v.layers))
     name, pooling = vector or style or f"{positive!r} - {negative!r}", v.note.get("pooling")
     lines = [
@@ -80,8 +86,9 @@ def steered(
         f"alpha   {factor:.4g}",
         f"dose    {doses}",
     ]
-    for prompt, before, after in zip(prompts, plain, moved, strict=True):
-        lines += ["", f"prompt  {prompt}", "", "--- baseline", before.text, "", "--- steered", after.text]
+    for prompt, before, after, (one, other) in zip(prompts, plain, moved, kinds, strict=True):
+        lines += ["", f"prompt  {prompt}", "", f"--- baseline{_but(one)}", before.text]
+        lines += ["", f"--- steered{_but(other)}", after.text]
     return "\n".join(lines)
 
 
@@ -140,6 +147,11 @@ def chosen(style: str | None, positive: str | None, negative: str | None) -> Sty
     if style is None and positive is not None and negative is not None:
         return Style(positive, negative)
     raise ZkitError("give --style, or both --positive and --negative")
+
+
+def _but(kind: str) -> str:
+    """What to say of a text that is no answer."""
+    return "" if kind in ANSWERS else f" ({kind})"
 
 
 def _read(path: str) -> SteeringVector:
