@@ -106,6 +106,11 @@ def test_vectors_from_files_of_both_formats(capsys, embedded, tmp_path):
         assert answers == answered(embedded, v.at(6), alpha_for(0.3, v.at(6), reference_norms(embedded)), 12)
 
 
+def test_a_text_that_is_no_answer_says_what_it_is(capsys):
+    text = say(capsys, "steer", "--style", "terse", "--alpha", 40, "--layer", 3, *ASK[:4])
+    assert "\n--- baseline\n" in text and "\n--- steered (repetition)\n" in text
+
+
 def test_a_vector_of_another_model_of_the_same_width_says_so(capsys, tmp_path):
     SteeringVector({2: torch.ones(128)}, {"model": "elsewhere/model"}).save(tmp_path / "v.safetensors")
     text = say(capsys, "steer", "--vector", tmp_path / "v.safetensors", "--alpha", 0, *ASK)

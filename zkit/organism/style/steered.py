@@ -14,6 +14,7 @@ from zkit.organism.style.measures import TEXT_MEASURES, Probe, log_odds, probes,
 from zkit.organism.style.outcomes import LONGEST
 from zkit.organism.style.requests import neutral_prompts
 from zkit.organism.topic_table import topics
+from zkit.refusals import Refusals
 from zkit.stats import Interval, bootstrap_mean, wilson
 from zkit.steering import SteeringVector, actadd, alpha_for, reference_norms, steer, sweep
 
@@ -85,7 +86,9 @@ def response(
     usual = reference_norms(model) if reference is None else reference
     v = actadd(model, axis, layer)
     items, about, given = neutral_prompts(split)[:n_topics], topics(split)[:n_topics], neutral_probes(split)[:n_topics]
-    table = sweep(model, v, None, [item.prompt for item in items], doses=doses, reference=usual, max_new_tokens=longest)
+    asked = [item.prompt for item in items]
+    none = Refusals()  # the corpus holds none
+    table = sweep(model, v, None, asked, doses=doses, reference=usual, max_new_tokens=longest, refusals=none)
     found = []
     for i, dose in enumerate(doses):
         written = table["text"].tolist()[i * len(about) : (i + 1) * len(about)]
