@@ -1,6 +1,7 @@
 """``zkit steer`` and ``zkit diagnose``: what they print is what the library says, and bad input ends in one line."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -38,8 +39,8 @@ def say(capsys, *words):
 def headed(text):
     """The heading as a dictionary, and (prompt, baseline, steered) of each prompt."""
     head, *parts = text.rstrip("\n").split("\nprompt  ")
-    found = [part.split("\n\n--- baseline\n") for part in parts]
-    answers = [(prompt, *(text.rstrip("\n") for text in rest.split("\n\n--- steered\n"))) for prompt, rest in found]
+    found = [re.split(r"\n\n--- (?:baseline|steered)(?: \([a-z ]+\))?\n", part) for part in parts]
+    answers = [tuple(text.rstrip("\n") for text in part) for part in found]
     return dict(line.split(maxsplit=1) for line in head.splitlines() if line and line[0] != " "), answers
 
 

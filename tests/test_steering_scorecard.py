@@ -357,7 +357,9 @@ def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypa
     def sound_again(*arguments):
         found = judge_texts(*arguments)
         lost = found["dose"].round(6) == 0.3
-        return found.assign(broken=lost, answered=~lost, reply=lost.map({True: "empty", False: "answer"}))
+        changed = pd.Series(True, found.index, "boolean").where(~lost)
+        kinds = lost.map({True: "empty", False: "answer"})
+        return found.assign(broken=lost, answered=~lost, reply=kinds, changed=changed)
 
     monkeypatch.setattr(module, "judge_texts", sound_again)
     found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
