@@ -4,6 +4,10 @@ A refusal says nothing about what was asked. So a model's own refusals are found
 to requests that models tend to decline, they are those that it finds about as likely after another such request. Any
 text is then put after such requests: is it as likely there as the model's own refusals, or as unlikely as its answers
 to other questions? A model that declines nothing has no refusals of its own, and no text of it is ever called one.
+
+On 105 held-out English replies of Qwen2.5-Coder-0.5B-Instruct the score has an AUC of 0.998 [0.992, 1], a list of seven
+phrases 0.943 [0.893, 0.981]; the replies, and the rule of their labels, are in the tests that need a real model.
+Refusals in a script other than that of the requests, such as Chinese, are not measured.
 """
 
 from __future__ import annotations
