@@ -202,7 +202,8 @@ def test_foot_shows_model_and_parameters_but_no_path(tmp_path):
     assert foot.UNSTAMPED in data["text/html"] and "alpha" in data["text/html"]
     modules = metadata["zkit"]["modules"]
     assert "zkit.pages.chapter" in modules and "zkit.errors" in modules
-    stamped = foot.foot("00_c", {"id": "<m>", "sha256": "ab" * 32}, {"alpha": 2.0}, "cd" * 32)
+    stamped = foot.foot("00_c", {"id": "<m>", "sha256": "ab" * 32}, {"alpha": 2.0}, {"alpha": "ef" * 32}, "cd" * 32)
+    assert "2.0 (sha256 efefefefefef)" in stamped["text/html"]
     assert "cdcdcdcdcdcd" in stamped["text/html"] and "&lt;m&gt; (sha256 abababababab)" in stamped["text/html"]
 
 

@@ -49,7 +49,7 @@ def test_never_executed(now):
 
 def test_a_changed_cell(now):
     stamp, world = now
-    assert provenance.changes(stamp, **world | {"cells": "other"}) == ["its cells changed"]
+    assert provenance.changes(stamp, **world | {"cells": "other"}) == ["its code changed"]
 
 
 @pytest.mark.parametrize("parameters", [{"alpha": 3.0}, {}, {"alpha": 2.0, "seed": 0}])
@@ -72,6 +72,30 @@ def test_weights_are_hashed_by_content(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"two")
     assert provenance.weights_digest(str(tmp_path)) not in ("", before)
     assert provenance.weights_digest(str(tmp_path / "gone")) == ""
+
+
+def test_files_that_parameters_name_count_by_content(now, tmp_path):
+    stamp, world = now
+    (folder := tmp_path / "gates").mkdir()
+    (folder / "a").write_text("one")
+    (file := tmp_path / "texts.jsonl").write_text("{}")
+    parameters = {"gates": str(folder), "forget": str(file)}
+    digests = {name: provenance.contents_digest(tmp_path / path) for name, path in parameters.items()}
+    stamp = replace(stamp, parameters=parameters, files=digests)
+    world |= {"parameters": parameters}
+    assert provenance.changes(stamp, **world) == []
+    os.utime(file, (1, 1))
+    assert provenance.changes(stamp, **world) == []
+    file.write_text("{ }")
+    assert provenance.changes(stamp, **world) == [f"contents of forget changed ({file})"]
+    file.unlink()
+    (folder / "a").rename(folder / "b")
+    assert [line.split(" (")[0] for line in provenance.changes(stamp, **world)] == [
+        "contents of gates changed",
+        "contents of forget changed",
+    ]
+    edited = replace(stamp, files={"gates": EDITED})
+    assert provenance.changes(edited, **world) == ["gates was changed while the chapter ran"]
 
 
 def test_changed_or_lost_inputs(now, tmp_path):
@@ -106,6 +130,7 @@ def test_digest_covers_what_went_in_and_not_what_came_out(now):
         {"weights": {}},
         {"inputs": {}},
         {"modules": {}},
+        {"files": {"forget": "f"}},
     ):
         assert replace(stamp, **change).digest != stamp.digest
 
@@ -119,11 +144,17 @@ def test_digest_covers_what_went_in_and_not_what_came_out(now):
         ({"source": "x = 2"}, False),
         ({"cell_type": "markdown"}, False),
         ({"metadata": {"tags": ["parameters", "hide-input"]}}, False),
-        ({"attachments": {"image.png": {}}}, False),
     ],
 )
-def test_cells_count_by_source_kind_and_tags(cell, same):
+def test_code_cells_count_by_source_and_tags(cell, same):
     assert (provenance.cells_digest([CELLS[0] | cell]) == provenance.cells_digest(CELLS)) is same
+
+
+def test_prose_does_not_count_and_the_order_of_code_does():
+    other, text = CELLS[0] | {"source": "y = 2"}, {"cell_type": "markdown", "source": "# Text", "metadata": {}}
+    digest = provenance.cells_digest([*CELLS, other])
+    assert provenance.cells_digest([text, *CELLS, text, other]) == digest
+    assert provenance.cells_digest([other, *CELLS]) != digest
 
 
 def test_stamps_of_other_versions_are_no_stamps():

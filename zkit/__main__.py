@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     if report.current:
         print(f"{plan.name} is unchanged (--force executes it again)")
+    if report.reworded:
+        print(f"{plan.name} has new prose and was not executed again (--force does)")
     print(plan.executed)
     return 0
 
@@ -74,7 +76,7 @@ def check(options: argparse.Namespace) -> int:
     root = places.book_root(options.root)
     stale = 0
     for plan in _plans(options, root):
-        why = runner.why_stale(plan) or ([] if staging.is_staged(plan, root) else ["it is not the copy in the book"])
+        why = runner.why_stale(plan) or staging.why_not_staged(plan, root)
         stale += bool(why)
         if why:
             print(f"{plan.name}: {'; '.join(why)}")
