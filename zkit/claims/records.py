@@ -200,7 +200,7 @@ def _checked(kind: Any, record: Mapping[str, Any], where: str) -> dict[str, Any]
     for key, required in known.items():
         if required and key not in record:
             raise ZkitError(f"{where}: the key {key!r} is missing")
-        if key not in ("rule", "findings") and not isinstance(record.get(key), str | None):
+        if key not in ("rule", "findings", "added") and not isinstance(record.get(key), str | None):
             raise ZkitError(f"{where}: {key!r} must be a text, not {record[key]!r}; put it in quotes")
     return dict(record)
 

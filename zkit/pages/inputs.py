@@ -52,8 +52,8 @@ def check(known: Mapping[str, Parameter], values: Mapping[str, Any], out: Path) 
             )
     _check_folder(out)
     _check_device(str(values.get("device", "auto")))
-    source = sources.resolve(values.get("model", sources.EMBEDDED))
-    if source.path is None:
+    source = sources.resolve(values["model"]) if "model" in known else None
+    if source is not None and source.path is None:
         try:
             source.folder()
         except ZkitError:
