@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from zkit.errors import ZkitError
@@ -181,7 +182,7 @@ def rule_from_dict(record: Mapping[str, Any]) -> Rule:
 
 def _is_number(value: Any) -> bool:
     """Whether a float can hold ``value``, finite or not; truth is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         float(value)
@@ -198,9 +199,8 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     value, ci = record["value"], record.get("ci")
     pair = isinstance(ci, list | tuple) and len(ci) == 2
     if not (ci is None or pair) or not all(_is_number(part) for part in (value, *(ci or ())) if part is not None):
-        raise ZkitError(
-            f"statistic {name!r}: value and ci [low, high] must be numbers, not {value!r:.60} and {ci!r:.60}"
-        )
+        shown = f"{value!r:.60} and {ci!r:.60}"
+        raise ZkitError(f"statistic {name!r}: 'value' and 'ci' [low, high] must be numbers, not {shown}")
     interval = (float(ci[0]), float(ci[1])) if ci is not None else None
     if value is None or not all(map(math.isfinite, (value, *(interval or ())))):
         value = interval = None  # half a number is none, and JSON has no word for it
