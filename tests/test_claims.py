@@ -164,6 +164,7 @@ def test_when_a_rule_came_survives_json_and_older_records_have_none():
         (lambda: judge(claim(), {"words_ratio": stat(True)}, QWEN), "'words_ratio'.*True"),
         (lambda: judge(claim(), {"words_ratio": stat("0.3")}, QWEN), "'words_ratio'.*'0.3'"),
         (lambda: judge(claim(), {"words_ratio": stat(0.3, [0.2])}, QWEN), r"'words_ratio'.*\[0.2\]"),
+        (lambda: judge(claim(), {"words_ratio": stat(0.3, [None, 1])}, QWEN), r"'words_ratio'.*\[None, 1\]"),
         (lambda: judge(claim(), {"words_ratio": stat(0.3, "no")}, QWEN), "'words_ratio'.*'no'"),
         (lambda: judge(claim(), {"words_ratio": stat(10**400)}, QWEN), "'words_ratio'"),
         (lambda: Bound("a", "==", 1.0), "=="),

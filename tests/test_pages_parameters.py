@@ -1,5 +1,6 @@
 """Parameters: what a chapter declares, and the refusal of whatever it is wrongly given."""
 
+import json
 import math
 
 import papermill
@@ -241,9 +242,16 @@ def test_relative_out_is_refused_and_the_shells_is_made_absolute(tmp_path, monke
 def test_notebook_that_is_missing_or_is_none_is_refused(tmp_path):
     with pytest.raises(ZkitError, match="there is no notebook"):
         sourcebook.read(tmp_path / "a.ipynb")
-    (tmp_path / "b.ipynb").write_text("{]")
-    with pytest.raises(ZkitError, match="not a Jupyter notebook"):
-        sourcebook.read(tmp_path / "b.ipynb")
+    code = {"cell_type": "code", "metadata": {}, "source": ["x = 1"]}
+    whole = {"cells": [code], "metadata": {"zkit": {"needs": ["a"]}}}
+    (tmp_path / "b.ipynb").write_text(json.dumps(whole))
+    assert sourcebook.read(tmp_path / "b.ipynb").needs == ["a"]
+    broken = [whole | {"cells": 3}, whole | {"cells": [code | {"source": 3}]}, whole | {"metadata": []}, [], None]
+    broken += [whole | {"cells": [{"cell_type": "code"}]}, whole | {"metadata": {"zkit": {"needs": "a"}}}]
+    for content in ("{]", "[" * 9999, "\ud800", *map(json.dumps, broken)):
+        (tmp_path / "b.ipynb").write_bytes(content.encode(errors="surrogatepass"))
+        with pytest.raises(ZkitError, match="not a Jupyter notebook"):
+            sourcebook.read(tmp_path / "b.ipynb")
 
 
 def test_chapters_are_ordered_by_needs_and_bad_needs_are_refused(tmp_path):

@@ -14,11 +14,17 @@ from zkit.pages.provenance import EDITED, Stamp
 CELLS = [{"cell_type": "code", "source": "x = 1", "metadata": {"tags": ["parameters"]}}]
 
 
+def left(value=None):
+    """Results as a chapter leaves them."""
+    stats = {} if value is None else {"x": results.stat("x", value)}
+    return {"parameters": {}, "model": None, "versions": {}, "stats": stats, "claims": []}
+
+
 @pytest.fixture
 def now(tmp_path):
     """An execution and the world as it was then: (stamp, arguments of changes())."""
     for name, value in (("00_c", 1), ("01_d", 2)):
-        results.save(results_file(tmp_path, name), {"stats": {"x": results.stat("x", value)}})
+        results.save(results_file(tmp_path, name), left(value))
     stamp = Stamp(
         cells=provenance.cells_digest(CELLS),
         parameters={"alpha": 2.0},
@@ -100,7 +106,7 @@ def test_files_that_parameters_name_count_by_content(now, tmp_path):
 
 def test_changed_or_lost_inputs(now, tmp_path):
     stamp, world = now
-    results.save(results_file(tmp_path, "00_c"), {"stats": {"x": results.stat("x", 9)}})
+    results.save(results_file(tmp_path, "00_c"), left(9))
     assert provenance.changes(stamp, **world) == ["results of 00_c changed"]
     results_file(tmp_path, "00_c").unlink()
     assert provenance.changes(stamp, **world) == ["results of 00_c changed"]
@@ -108,7 +114,7 @@ def test_changed_or_lost_inputs(now, tmp_path):
 
 def test_results_that_are_gone_or_of_another_execution(now, tmp_path):
     stamp, world = now
-    results.save(results_file(tmp_path, "01_d"), {"stats": {}})
+    results.save(results_file(tmp_path, "01_d"), left())
     assert provenance.changes(stamp, **world) == ["its results file is gone or is not of this execution"]
 
 

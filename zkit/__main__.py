@@ -122,7 +122,7 @@ def ledger(options: argparse.Namespace) -> int:
     file = Path(options.into)
     grown = Ledger.read(file) if file.exists() else shipped()
     for path in map(Path, options.results):
-        found = results.read(path)
+        found = results.load(path)
         if found["parameters"].get("profile") == "smoke":
             raise ZkitError(f"{path} is of a smoke run, which carries no verdict; run the chapter on another profile")
         run_of = f"{path.stem} {results.digest(found)[:12]}"

@@ -197,8 +197,8 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     if not isinstance(record, Mapping) or "value" not in record:
         raise ZkitError(f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {record!r}")
     value, ci = record["value"], record.get("ci")
-    pair = isinstance(ci, list | tuple) and len(ci) == 2
-    if not (ci is None or pair) or not all(_is_number(part) for part in (value, *(ci or ())) if part is not None):
+    pair = isinstance(ci, list | tuple) and len(ci) == 2 and all(map(_is_number, ci))
+    if not ((value is None or _is_number(value)) and (ci is None or pair)):
         shown = f"{value!r:.60} and {ci!r:.60}"
         raise ZkitError(f"statistic {name!r}: 'value' and 'ci' [low, high] must be numbers, not {shown}")
     interval = (float(ci[0]), float(ci[1])) if ci is not None else None

@@ -88,13 +88,13 @@ class Chapter:
         The notebook's metadata lists it too (``{"zkit": {"needs": [...]}}``), which is what the runner orders by.
         Raises ZkitError naming the command that makes the results.
         """
-        try:
-            found = results.load(places.results_file(self.out, chapter))
-        except FileNotFoundError as error:
+        file = places.results_file(self.out, chapter)
+        if not file.is_file():
             raise ZkitError(
                 f"{self.name} needs the results of {chapter}, and {self.out} has none; make them with: "
                 f"{places.command(chapter, self.parameters, self.out)}"
-            ) from error
+            )
+        found = results.load(file)
         self._inputs[chapter] = results.digest(found)
         return found
 

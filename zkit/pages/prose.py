@@ -22,7 +22,7 @@ def changed(executed: Path, cells: Sequence[Cell]) -> bool:
     """
     try:
         found = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return _layout(found) != _layout(cells)
 

@@ -70,8 +70,14 @@ def read(path: Path) -> Clean:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells, metadata = notebook["cells"], notebook["metadata"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ZkitError(f"{path} is not a Jupyter notebook of format 4") from error
+        needs = metadata.get("zkit", {}).get("needs", [])
+        whole = all(
+            isinstance(cell["cell_type"], str) and vocabulary.text(cell["source"]) is not None for cell in cells
+        )
+        if not (whole and isinstance(needs, list) and all(isinstance(need, str) for need in needs)):
+            raise ValueError("no notebook")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ZkitError(f"{path} is not a Jupyter notebook of format 4; save it with Jupyter again") from error
     return Clean(path.resolve(), cells, metadata, vocabulary.inspect(cells, path.stem))
 
 

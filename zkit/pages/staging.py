@@ -24,7 +24,7 @@ def metadata_of(notebook: Path) -> dict[str, Any] | None:
     """Metadata of a notebook; None if there is none or it cannot be read."""
     try:
         return json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -58,7 +58,7 @@ def stage(plans: Sequence[Plan], root: Path) -> None:
             contents[results_file(staged, plan.name)] = results_file(plan.out, plan.name).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise ZkitError(f"{plan.name} cannot go into the book: {error.filename} is missing; {remedy}") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZkitError(f"{plan.name} cannot go into the book: {plan.executed} is no notebook; {remedy}") from error
         if objection:
             raise ZkitError(f"{plan.name} cannot go into the book: {objection}; {remedy}")
