@@ -288,12 +288,8 @@ records:
         ("    says: a is positive\n", "    published: proved\n    says: b\n", "A-1: published status 'proved'"),
         ("    says: a is", "    added: 2026\n    says: a is", "A-1: 'added' has the keys 'day' and 'why'"),
         ("    says: a is", "    added: {day: soon, why: b}\n    says: a is", "A-1: the day on which .* not 'soon'"),
-        ("bound: 0}", "bound: true}", "A-1: the bound on 'a' must be a finite number, not True|A-1: not a rule"),
-        (
-            "bound: 0}",
-            f"bound: {10**400}}}",
-            "the bound on 'a' must be a finite number, not 1000|is an integer of 1329 bits",
-        ),
+        ("bound: 0}", "bound: true}", "A-1: not a rule"),
+        ("bound: 0}", f"bound: {10**400}}}", "has a number of 401 characters"),
         ("kind: conjecture", "kind: proof", "A-1: an event is one of .*not 'proof'"),
         ("says: Perhaps.", "", "A-1: an event: the key 'says' is missing"),
         ("says: Perhaps.", "says: Perhaps., status: confirmed", "A-1: conjecture: a judgement has a model"),
@@ -325,7 +321,7 @@ def test_a_bad_record_is_named(tmp_path, old, new, named):
         (lambda folder: Ledger(())["A"], "the ledger is empty"),
         (lambda folder: Ledger.load(folder / "none.yml"), r"none\.yml cannot be read"),
         (lambda folder: Ledger.read(folder / "none.json"), r"none\.json cannot be read"),
-        (lambda folder: Ledger.read(Path(__file__)), "is not JSON.*Ledger.load"),
+        (lambda folder: Ledger.read(Path(__file__)), "is not JSON"),
         (lambda folder: SHIPPED.append({}, QWEN, ""), "its run"),
         (lambda folder: SHIPPED.append({}, "", "a"), "its model"),
         (

@@ -13,7 +13,7 @@ import zkit
 ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"]],
+    [["projectors"], ["stats"], ["answers"], ["reading", "yaml_files", "tensor_files"]],
     [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],

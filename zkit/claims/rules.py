@@ -175,7 +175,7 @@ def rule_from_dict(record: Mapping[str, Any]) -> Rule:
             return AllOf(tuple(map(rule_from_dict, rules)))
         case {"any": [*rules]}:
             return AnyOf(tuple(map(rule_from_dict, rules)))
-        case {"statistic": str(statistic), "op": op, "bound": int() | float() as bound}:
+        case {"statistic": str(statistic), "op": op, "bound": int() | float() as bound} if not isinstance(bound, bool):
             return Bound(statistic, op, bound)
     raise ZkitError(f"not a rule: {record!r}; expected keys 'all', 'any', or 'statistic', 'op' and 'bound'")
 
