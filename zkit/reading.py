@@ -51,19 +51,18 @@ class Checked(BaseModel):
 
 def located(path: str | Path, what: str, remedy: str) -> Path:
     """``path`` if a file is there. Raises ZkitError otherwise, and for what cannot be a path."""
-    try:
-        if os.path.isfile(path) and not isinstance(path, int):
-            return Path(path)
-    except TypeError as error:
-        raise ZkitError(f"a path to {what} is a text, got {path!r}; {remedy}") from error
+    if isinstance(path, str | os.PathLike) and os.path.isfile(path):
+        return Path(path)
     raise ZkitError(f"there is no {what} at {path}; {remedy}")
 
 
 def size_of(path: str | Path, limit: int) -> int:
     """Bytes of a file. Raises ZkitError for what is no plain file (a pipe would wait for ever), and above ``limit``."""
+    if not isinstance(path, str | os.PathLike):  # a number is a file that is open already
+        raise ZkitError(f"{path!r} cannot be read (it is no path); give the path of a file")
     try:
         found = os.stat(path)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ZkitError(f"{path} cannot be read ({_reason(error)}); check the path") from error
     if not stat.S_ISREG(found.st_mode):
         raise ZkitError(f"{path} cannot be read (it is no plain file); give a file")

@@ -28,8 +28,8 @@ from zkit.tensor_files import LIMIT
 
 ARCHITECTURE = "controlvector"
 HINT, COUNT, NOTE = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count", "zkit.note"
-MOST_READS = 100_000
-"""Reads of a header. Ours needs a few for each layer; the vocabulary of a model needs hundreds of thousands."""
+MOST_READS = 20_000
+"""Reads of a header. A control vector needs ten for each layer, the vocabulary of a model hundreds of thousands."""
 _NAME = re.compile(r"direction\.([1-9][0-9]*)")
 
 
@@ -86,8 +86,8 @@ def read(path: str | Path) -> SteeringVector:
         found = f"architecture {architecture!r}" if architecture else "no architecture"
         raise ZkitError(f"{path} has {found}, so it is no control vector ({ARCHITECTURE!r}); a model is not one")
     vectors = {_layer(path, tensor.name): _direction(path, tensor) for tensor in reader.tensors}
+    own = read_note(note, f"{path}: the {NOTE}") if note else {"model": hint} if hint else {}
     try:
-        own = read_note(note, f"the {NOTE}") if note else {"model": hint} if hint else {}
         return SteeringVector(vectors, own)
     except ZkitError as error:
         raise ZkitError(f"{path}: {error}; write the file again from one model") from error
