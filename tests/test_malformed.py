@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import struct
@@ -231,8 +232,17 @@ def test_a_pattern_that_backtracks_for_ever_is_stopped(tmp_path, kind, monkeypat
     monkeypatch.setitem(count.__globals__, "SECONDS", 0.1)
     [lens] = read_lenses(put(tmp_path / "own.yml", f"slow: {{pattern: '{SLOW[kind]}'}}")).values()
     assert count("one two", lens) == (0, 2)  # where it ends it may be used
-    with bounded(), pytest.raises(ZkitError, match=r"lens 'slow' takes more than 0\.1 s for a text of 60"):
-        count((" " if kind == "spaces" else "a") * 59 + "!", lens)
+    for slow in (lens, Lens("slow", re.compile(SLOW[kind]))):
+        with bounded(), pytest.raises(ZkitError, match=r"lens 'slow' takes more than 0\.1 s for a text of 60"):
+            count((" " if kind == "spaces" else "a") * 59 + "!", slow)
+
+
+def test_a_pattern_of_re_means_the_same():
+    text = "Ship\nSHIP ship\x1f sh ip\x1c中文"
+    for pattern in (r"\S", r"(?i)ship", r"^ship", r"(?m)^ship", r"s.?h", r"\bship\b", r"[\s]+", r"\w+"):
+        for flags in (0, re.I, re.M, re.S, re.A, re.I | re.S):
+            compiled = re.compile(pattern, flags)
+            assert count(text, Lens("x", compiled))[0] == len(compiled.findall(text)), (pattern, flags)
 
 
 def test_words_are_found_in_linear_time_however_they_are_spaced():
@@ -693,6 +703,7 @@ BAD_VECTORS = {
     "layers 3 and 03": (vector({"layer.3": torch.ones(4), "layer.03": torch.ones(4)}), "names the layer '03'"),
     "layer -1": (vector({"layer.-1": torch.ones(4)}), "names the layer '-1'"),
     "layer 10^18": (vector({f"layer.{10**18}": torch.ones(4)}), "names the layer '1000000000000000000'"),
+    "layer 10,000": (vector({"layer.10000": torch.ones(4)}), "names the layer '10000'; layers are .* below 10,000"),
     "layer 3.5": (vector({"layer.3.5": torch.ones(4)}), "names the layer '3.5'"),
     "no layer": (vector({}), "at least one layer"),
     "two widths": (vector({"layer.1": torch.ones(4), "layer.2": torch.ones(5)}), "same width"),

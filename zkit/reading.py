@@ -14,8 +14,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -28,7 +29,7 @@ LINES_LIMIT = 2**29
 DEPTH_LIMIT = 64
 """Lists within lists: enough for every file of ours, and far from what ends in a RecursionError."""
 MOST_LAYERS = 10_000
-"""No model has as many layers; a file may name one that would need more memory than there is."""
+"""Far more than any model has; a file may name a layer that would take more memory than there is."""
 
 # Longer marks first: that of UTF-32 begins like that of UTF-16.
 _MARKS = {
@@ -143,7 +144,7 @@ def check(kind: type[_Kind], value: Any, where: str, remedy: str) -> _Kind:
     Raises ZkitError naming ``where``, the entry, what it should be and what it is.
     """
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return cast(_Kind, _adapter(cast(Any, kind)).validate_python(value, strict=True))
     except ValidationError as error:
         # of the members of a union the one that got furthest says most
         first = max(error.errors(include_url=False, include_context=False), key=lambda found: len(found["loc"]))
@@ -175,6 +176,11 @@ def layer_number(text: str, where: str) -> int:
     if not _LAYER.fullmatch(text) or int(text) >= MOST_LAYERS:
         raise ZkitError(f"{where} names the layer {text[:20]!r}; layers are 0, 1, 2 and so on below {MOST_LAYERS:,}")
     return int(text)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _plain(item: Any, where: str, path: list[Any]) -> None:

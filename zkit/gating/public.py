@@ -50,9 +50,9 @@ def _text(row: Mapping[str, Any], sentences: bool) -> Text:
 
 
 def _answers(listed: Any) -> tuple[str, ...]:
-    where = "possible_answers"
+    where = f"possible_answers, which should be a JSON list; one is {str(listed)[:60]!r}, which"
     found = parse_json(listed, where) if isinstance(listed, str) else listed
-    return tuple(check(list[str], found, where, f"they should be a JSON list of texts; one is {str(listed)[:60]!r}"))
+    return tuple(check(list[str], found, where, "give a data set of texts"))
 
 
 def _rows(source: str, split: str, n: int | None, columns: tuple[str, ...]) -> list[Mapping[str, Any]]:

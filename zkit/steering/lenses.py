@@ -23,6 +23,8 @@ SECONDS = 1.0
 """Of processor time that a lens may take for one text; a text of a thousand words takes a thousandth of it."""
 LONGEST_PATTERN = 10_000
 """Characters of a pattern."""
+# Four separators that re, and str.split, take for spaces, and regex does not.
+_SPACES = dict.fromkeys(range(0x1C, 0x20), "\x85")
 FILE = Path(__file__).with_name("lenses.yml")
 _HOW = "write `name: {about: ..., words: [...]}` or `name: {pattern: ...}`"
 _ENDING = re.compile(r"\((\w+)\)(?=\s|$)")  # team(s): letters that may be absent at the end of a word
@@ -33,8 +35,8 @@ class Lens:
     """A world by the words that betray it: ``pattern`` matches one of them.
 
     ``about`` is what a request calls the world ("" if there is none: then no positive control can ask for it). The
-    pattern belongs to the package regex, which reads what re does and can be given a limit of time; one of re is
-    compiled again.
+    pattern belongs to the package regex, which reads what re does and can be given a limit of time (to its words also
+    belong combining marks, and no fractions or raised digits); one of re is compiled again.
     Raises ZkitError for a lens without a name or with a pattern that matches the empty text.
     """
 
@@ -93,7 +95,7 @@ class Lens:
 def count(text: str, lens: Lens) -> tuple[int, int]:
     """The matches of a lens in a text and the text's words. Raises ZkitError for a lens that takes above SECONDS."""
     try:
-        return sum(1 for _ in lens.pattern.finditer(text, timeout=SECONDS)), words(text)
+        return sum(1 for _ in lens.pattern.finditer(text.translate(_SPACES), timeout=SECONDS)), words(text)
     except TimeoutError as error:
         raise ZkitError(
             f"the pattern of lens {lens.name!r} takes more than {SECONDS:g} s for a text of {len(text):,} characters; "
