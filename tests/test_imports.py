@@ -11,13 +11,11 @@ import pytest
 import zkit
 
 ROOT = Path(zkit.__file__).parent
+_REST = ["packing", "positions", "edits", "recording", "generation", "probe", "models"]
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"]],
-    [
-        "cache sources gguf_model loading prompts template_trial templates "
-        "packing positions edits recording generation probe models".split()
-    ],
+    [["cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", *_REST]],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
