@@ -140,9 +140,9 @@ def _trial(template: str, variables: str) -> str | None:
             [sys.executable, "-P", _TRIAL], input=json.dumps(task), capture_output=True, text=True, timeout=30
         )
     except subprocess.TimeoutExpired:
-        return f"does not end within {template_trial.SECONDS} seconds on a conversation of a few words"
+        return f"does not end within {template_trial.SECONDS} second on a conversation of a few words"
     if done.returncode < 0:  # by the signal for too much time
-        return f"does not end within {template_trial.SECONDS} seconds on a conversation of a few words"
+        return f"does not end within {template_trial.SECONDS} second on a conversation of a few words"
     if "MemoryError" in done.stderr:
         return f"takes more than {template_trial.BYTES >> 30} GiB of memory for a conversation of a few words"
     if done.returncode == 0 and (length := int(done.stdout)) > LONGEST:
