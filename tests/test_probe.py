@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny
 import torch
+from accelerate import cpu_offload
 from torch import nn
 
 import zkit
@@ -25,6 +26,14 @@ def fresh():
 def become(module, forward):
     """Give one module another forward, as a class of its own would have it."""
     module.__class__ = type("Own", (type(module),), {"forward": forward})
+
+
+def test_a_model_whose_weights_are_brought_as_it_runs():
+    """Offloaded by accelerate: what stands in the module is no weight at all."""
+    hf = fresh()
+    cpu_offload(hf, torch.device("cpu"))
+    assert hf.get_input_embeddings().weight.is_meta
+    assert wrap(hf).generate(PROMPTS, 4) == tiny.shared().generate(PROMPTS, 4)
 
 
 class Wrapper(nn.Module):

@@ -29,6 +29,7 @@ def dequantised(file: Path) -> Path:
     Raises ZkitError for a file that is no GGUF file or not a whole one, for one part of several, without a tokenizer,
     of an architecture that transformers does not read or reads in part, for a full disk, and without the extra gguf.
     """
+    _check_kind(file)
     sha256 = cache.file_sha256(file)
     place = cache.folder() / "gguf" / sha256
     if _is_whole(place):
@@ -82,15 +83,22 @@ def _make(file: Path, place: Path) -> None:
     print(f"zkit: kept {sum(sizes.values()) / 1e9:.2g} GB (float32) in {place}", file=sys.stderr, flush=True)
 
 
+def _check_kind(file: Path) -> None:
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(4)
+    except OSError as error:
+        raise ZkitError(f"{file} cannot be read ({error.strerror}); look at its permissions") from error
+    if start != b"GGUF":
+        raise ZkitError(f"{file} is not a GGUF file; give a model folder, a .gguf file or a hub id")
+
+
 def _reader(file: Path) -> Any:
     """The file's header, whose tensors and tokenizer are all there."""
     try:
         import gguf
     except ImportError as error:
         raise ZkitError('a model in a GGUF file needs an extra: pip install "zkit[gguf]"') from error
-    with file.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise ZkitError(f"{file} is not a GGUF file; give a model folder, a .gguf file or a hub id")
     try:
         reader = gguf.GGUFReader(file)
         architecture, parts = _value(reader, "general.architecture"), _value(reader, "split.count")

@@ -98,7 +98,11 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return self.hf.get_input_embeddings().weight.device
+        """Where tokens go: to the embedding, or to where accelerate brings its weights while it runs."""
+        embedding = self.hf.get_input_embeddings()
+        if embedding.weight.is_meta and hasattr(embedding, "_hf_hook"):
+            return torch.device(embedding._hf_hook.execution_device)
+        return embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
