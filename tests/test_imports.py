@@ -11,10 +11,11 @@ import pytest
 import zkit
 
 ROOT = Path(zkit.__file__).parent
+_REST = ["packing", "positions", "edits", "recording", "generation", "probe", "models"]
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"], ["reading", "yaml_files", "tensor_files"]],
-    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [["cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", *_REST]],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
@@ -170,7 +171,7 @@ def test_only_the_primitive_registers_hooks():
         ]
         if hooks := [name for name in calls if "hook" in name]:
             found[dotted(path)] = len(hooks)
-    assert found == {"zkit.edits": 3, "zkit.recording": 3}
+    assert found == {"zkit.edits": 3, "zkit.recording": 3, "zkit.probe": 4}
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)

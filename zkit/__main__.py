@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     def plain(function: Callable[[argparse.Namespace], int], summary: str, model: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(function.__name__, help=summary, description=summary)
         added.set_defaults(verb=function)
-        added.add_argument("--model", help=f'"embedded", a Hugging Face id or a folder{model}')
+        added.add_argument("--model", help=f'"embedded", a Hugging Face id, a folder or a .gguf file{model}')
         return added
 
     def verb(function: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:

@@ -118,7 +118,7 @@ def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Token
         ids = list(split.input_ids)
         entity = [any(a < stop and b > start for start, stop in text.entities) for a, b in split.offset_mapping]
         if chat:
-            ids, entity = [*ids, int(model.tokenizer.eos_token_id)], [*entity, False]
+            ids, entity = [*ids, model.end_of_turn], [*entity, False]
         if not lead:
             lead, ids, entity = ids[:1], ids[1:], entity[1:]
         if not ids or (text.entities and not any(entity)):
