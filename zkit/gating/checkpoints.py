@@ -56,7 +56,7 @@ def load(path: str | Path, n_layers: int | None = None) -> Gates:
     if not safe.is_file() and not pickled.is_file():
         raise ZkitError(f"{path} holds neither {PICKLE} nor {SAFETENSORS}; give the folder of one variant")
     statistics = _statistics(path / STATISTICS)
-    gates = _read(safe if safe.is_file() else pickled, n_layers or statistics.n_layers)
+    gates = _read(safe if safe.is_file() else pickled, statistics.n_layers if n_layers is None else n_layers)
     if safe.is_file() and pickled.is_file() and not torch.equal(_read(pickled, gates.n_layers).logits, gates.logits):
         raise ZkitError(f"{safe} and {pickled} hold different gates; keep the one you mean")
     return Gates(gates.logits, {**gates.note, **_beside(path, gates, statistics)})
