@@ -60,7 +60,9 @@ def test_alpha_zero_is_no_edit(prompts, layer, chosen):
 
 
 @few
-@given(texts, st.sampled_from(SITES), st.integers(0, 3), where, st.sampled_from(["float32", "bfloat16"]), st.data())
+@given(
+    texts, st.sampled_from(list(SITES)), st.integers(0, 3), where, st.sampled_from(["float32", "bfloat16"]), st.data()
+)
 def test_a_patch_with_the_own_states_changes_no_bit(prompts, site, layer, chosen, dtype, data):
     model = tiny.model("qwen3", dtype=getattr(torch, dtype))
     batch = model.tokenize(prompts)

@@ -65,7 +65,7 @@ class Model:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the files that the model was loaded from, as they are when first asked."""
+        """Digest of the files that the model was loaded from, as they are when first asked; of a GGUF file, its own."""
         return self.source.sha256()
 
     @cached_property
@@ -228,7 +228,10 @@ def load(
     """
     source = resolve(model, gguf)
     hf, tokenizer = loading.read(source, dtype, device, device_map, attn_implementation)
-    return Model(hf.eval().requires_grad_(False), tokenizer, source)
+    loaded = Model(hf.eval().requires_grad_(False), tokenizer, source)
+    if source.gguf:
+        _ = loaded.sha256  # known already; the file may be another one when it is first asked for
+    return loaded
 
 
 def _has_sites(module: Any) -> bool:
