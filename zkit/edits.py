@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zkit.errors import ZkitError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zkit.models import Model
 
 ALL = parse("all")
-Change = Callable[[Float[Tensor, "rows seq width"]], Float[Tensor, "rows seq width"]]
+Change = Callable[..., Float[Tensor, "rows seq width"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,8 @@ class Edit:
     site: one of ``zkit.models.SITES``. layer: counted from 0.
     fn: states [rows, seq, width] -> the same shape; it sees every position, only the chosen ones are kept.
     rows: a slice of the batch, or None for all of it.
+    per_prompt: one tensor per prompt, [n_prompts, ...], or None. ``fn(states, per_prompt)`` then takes both, and the
+    prompts are the rows that the edit speaks of, in their order; :meth:`for_prompts` picks those of a batch.
     """
 
     site: str
@@ -40,38 +42,72 @@ class Edit:
     fn: Change
     positions: Positions = ALL
     rows: slice | None = None
+    per_prompt: Float[Tensor, "n_prompts ..."] | None = None
+
+    @property
+    def n_prompts(self) -> int | None:
+        """How many prompts the edit has tensors for; None if it is the same for every prompt."""
+        return None if self.per_prompt is None else self.per_prompt.shape[0]
+
+    def for_prompts(self, index: Int[Tensor, " rows"]) -> Edit:
+        """The edit with the tensors of the prompts ``index``, one row each; itself if it has no such tensors."""
+        if self.per_prompt is None:
+            return self
+        return replace(self, per_prompt=self.per_prompt[index.to(self.per_prompt.device)])
 
 
 def add(
-    site: str, layer: int, delta: Float[Tensor, "*rows width"], positions: Positions = ALL, rows: slice | None = None
+    site: str,
+    layer: int,
+    delta: Float[Tensor, "*prompts width"],
+    positions: Positions = ALL,
+    rows: slice | None = None,
 ) -> Edit:
-    """h <- h + delta. ``delta`` is one vector [width], or one per row [rows, width]. ZkitError if not finite."""
-    _check_finite(delta, f"the vector added at {site} {layer}")
-    return Edit(site, layer, lambda h: h + _per_row(delta, h), positions, rows)
+    """h <- h + delta. ``delta`` is one vector [width], or one per prompt [n_prompts, width].
+
+    ZkitError if it is not finite.
+    """
+    return _with_vectors(site, layer, delta, lambda h, x: h + x.to(h.dtype), positions, rows, "the vector added")
 
 
 def patch(
     site: str,
     layer: int,
-    source: Float[Tensor, "*rows width"],
+    source: Float[Tensor, "*prompts width"],
     subspace: Subspace | None = None,
     positions: Positions = ALL,
     rows: slice | None = None,
 ) -> Edit:
     """h <- h + P (source - h): move the part of the states inside ``subspace`` (default: all of it) to the source.
 
-    ``source`` is one state [width], one per row [rows, width], or one per token [rows, seq, width]. In this form a
-    patch with the states' own values adds exactly zero. The difference is taken in float32 or better.
-    ZkitError if the source is not finite.
+    ``source`` is one state [width], one per prompt [n_prompts, width], or one per token of each prompt
+    [n_prompts, seq, width], padding included. In this form a patch with the states' own values adds exactly zero. The
+    difference is taken in float32 or better. ZkitError if the source is not finite.
     """
-    _check_finite(source, f"the source patched in at {site} {layer}")
 
-    def fn(h: Tensor) -> Tensor:
+    def fn(h: Tensor, x: Tensor) -> Tensor:
         wide = h.to(torch.promote_types(h.dtype, torch.float32))
-        change = _per_row(source, wide) - wide
+        change = x.to(wide.dtype) - wide
         return wide + (change if subspace is None else subspace.project(change))
 
-    return Edit(site, layer, fn, positions, rows)
+    return _with_vectors(site, layer, source, fn, positions, rows, "the source patched in")
+
+
+def _with_vectors(
+    site: str,
+    layer: int,
+    x: Float[Tensor, "*prompts width"],
+    fn: Callable[[Tensor, Tensor], Tensor],
+    positions: Positions,
+    rows: slice | None,
+    what: str,
+) -> Edit:
+    """An edit by ``fn(states, x)``, where x is one vector, or a tensor per prompt."""
+    if not bool(torch.isfinite(x).all()):
+        raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
+    if x.dim() == 1:
+        return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows)
+    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x)
 
 
 @contextmanager
@@ -138,7 +174,7 @@ def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Trac
 
 def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
     """The states changed where ``chosen``, untouched elsewhere."""
-    new = item.fn(part)
+    new = item.fn(part) if item.per_prompt is None else item.fn(part, item.per_prompt)
     if new.shape != part.shape:
         raise ZkitError(
             f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
@@ -148,16 +184,12 @@ def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bo
     return torch.where(chosen.unsqueeze(-1).to(part.device), new, part) if isinstance(chosen, Tensor) else new
 
 
-def _per_row(x: Tensor, h: Float[Tensor, "rows seq width"]) -> Tensor:
-    x = x.to(h.device, h.dtype)
-    if x.shape[-1] != h.shape[-1] or (x.dim() > 1 and x.shape[0] not in (1, h.shape[0])):
+def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq width"]) -> Tensor:
+    """x on the device of the states, in a shape that can be added to them."""
+    if x.shape[-1] != h.shape[-1] or (x.dim() > 1 and x.shape[0] != h.shape[0]):
         raise ZkitError(
             f"a vector of shape {tuple(x.shape)} does not fit states of shape {tuple(h.shape)} (rows, tokens, width); "
-            "was it made from another model?"
+            "was it made from another model, or for another number of prompts?"
         )
+    x = x.to(h.device)
     return x.unsqueeze(1) if x.dim() == 2 else x
-
-
-def _check_finite(x: Tensor, what: str) -> None:
-    if not bool(torch.isfinite(x).all()):
-        raise ZkitError(f"{what} is not finite; look for NaN or infinity in what it was made from")
