@@ -14,7 +14,7 @@ ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"]],
-    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [["sources", "prompts", "packing", "sites", "eager", "positions", "edits", "recording", "generation", "models"]],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
