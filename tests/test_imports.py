@@ -1,4 +1,4 @@
-"""Imports point one way; importing zkit is light; hooks are registered in three places only."""
+"""Imports point one way; importing zkit is light; hooks are registered in four places only."""
 
 import ast
 import json
@@ -14,7 +14,21 @@ ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"]],
-    [["sources", "prompts", "packing", "sites", "eager", "positions", "edits", "recording", "generation", "models"]],
+    [
+        [
+            "sources",
+            "prompts",
+            "packing",
+            "sites",
+            "eager",
+            "positions",
+            "edits",
+            "folding",
+            "recording",
+            "generation",
+            "models",
+        ]
+    ],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
@@ -170,7 +184,8 @@ def test_hooks_are_registered_where_the_primitive_is():
         ]
         if hooks := [name for name in calls if "hook" in name]:
             found[dotted(path)] = len(hooks)
-    assert found == {"zkit.sites": 2, "zkit.positions": 1, "zkit.edits": 3}  # states; the start of a pass; its end
+    # states; the start of a pass; its end; what a fold is compared with
+    assert found == {"zkit.sites": 2, "zkit.positions": 1, "zkit.edits": 3, "zkit.folding": 1}
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)
