@@ -11,11 +11,14 @@ import pytest
 import zkit
 
 ROOT = Path(zkit.__file__).parent
-_REST = ["packing", "sites", "eager", "positions", "edits", "recording", "generation", "probe", "models"]
+_ACCESS = [
+    *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "packing", "sites"),
+    *("eager", "positions", "edits", "folding", "recording", "generation", "probe", "models"),
+]
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"]],
-    [["cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", *_REST]],
+    [_ACCESS],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
@@ -171,8 +174,8 @@ def test_hooks_are_registered_where_the_primitive_is():
         ]
         if hooks := [name for name in calls if "hook" in name]:
             found[dotted(path)] = len(hooks)
-    found_where = {"zkit.sites": 2, "zkit.positions": 1, "zkit.edits": 3, "zkit.probe": 1}
-    assert found == found_where  # states; the start of a pass; its end; the decoder that is tried
+    # states; the start of a pass; its end; what a fold is compared with; the decoder that is tried at load
+    assert found == {"zkit.sites": 2, "zkit.positions": 1, "zkit.edits": 3, "zkit.folding": 1, "zkit.probe": 1}
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)
