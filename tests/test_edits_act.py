@@ -1,4 +1,4 @@
-"""An edit that was written down acted, or somebody is told: bypassed hooks, forgotten `with`, other threads and tasks."""
+"""Edits act, or somebody is told: hooks gone by, positions without a token, no `with`, other threads and tasks."""
 
 import asyncio
 import gc
@@ -11,8 +11,8 @@ import tiny
 import torch
 
 import zkit
-from zkit.edits import Edit, add, patch
 from zkit.eager import uncompiled
+from zkit.edits import Edit, add, patch
 from zkit.gating import Gates, initial_logits
 from zkit.positions import parse, prompt_width, span
 from zkit.steering import SteeringVector
@@ -86,34 +86,29 @@ def test_a_layer_whose_hooks_are_gone_by_is_named():
     own = model.layers[2]
     skipped = tiny.model().layers[2]
     model.decoder.layers[2] = skipped
-    with pytest.raises(zkit.ZkitError, match="edits at layer 2 were not applied in a forward pass of 'tiny-qwen3'"):
-        with zkit.edit(model, [push(model, 1), push(model, 2)]):
-            model.decoder.layers[2] = own
-            logits(model)
+    words = "edits at layer 2 were not applied in a forward pass of 'tiny-qwen3'"
+    with pytest.raises(zkit.ZkitError, match=words), zkit.edit(model, [push(model, 1), push(model, 2)]):
+        model.decoder.layers[2] = own
+        logits(model)
     with zkit.edit(model, [push(model, 1), push(model, 2)]):
         logits(model)
 
 
 def test_a_decoder_that_is_not_called_as_a_module_is_told():
     model = tiny.model()
-    inner = model.hf.forward.__func__
+    kept, before = model.hf(**model.tokenize(PROMPTS)), reference.hook_tables(model)
+    own = model.hf.forward
 
-    def forward(self, *args, **kwargs):
-        decoder = self.model
-        object.__setattr__(decoder, "stand_in", decoder.forward)
-        self.__dict__["_modules"] = {**self._modules, "model": None}
-        try:
-            self.__dict__["model"] = decoder.forward
-            return inner(self, *args, **kwargs)
-        finally:
-            del self.__dict__["model"]
-            self._modules["model"] = decoder
+    def straight(input_ids, attention_mask):
+        return model.hf.lm_head(model.decoder.forward(input_ids, attention_mask).last_hidden_state)
 
-    model.hf.forward = forward.__get__(model.hf)
-    before = reference.hook_tables(model)
-    with pytest.raises(zkit.ZkitError, match="went by the hooks of its decoder"), zkit.edit(model, [push(model)]):
-        logits(model)
-    assert reference.hook_tables(model) == before
+    for forward, words in ((lambda **_: kept, "went by the hooks of its decoder"), (straight, "not single layers")):
+        model.hf.forward = forward
+        with pytest.raises(zkit.ZkitError, match=words), zkit.edit(model, [push(model)]):
+            logits(model)
+        assert reference.hook_tables(model) == before
+    model.hf.forward = own
+    assert not torch.equal(edited(model), kept.logits)
 
 
 def test_a_pass_that_is_stopped_says_nothing_about_the_layers_behind():
@@ -129,26 +124,27 @@ def test_a_pass_that_is_stopped_says_nothing_about_the_layers_behind():
 
 def test_positions_that_chose_nothing_are_told_once_the_block_ends():
     model = tiny.shared()
-    with pytest.warns(UserWarning, match=r"start=500.* chose no token in any forward pass"):
-        with zkit.edit(model, [add("layer", 1, torch.ones(32), span(500, 510)), push(model)]):
-            logits(model)
-            zkit.record(model, PROMPTS, layers=[1])
-    batch = model.tokenize(PROMPTS)
+    far, batch = add("layer", 1, torch.ones(32), span(500, 510)), model.tokenize(PROMPTS)
+    words = r"start=500.* chose no token in any forward pass"
+    with pytest.warns(UserWarning, match=words), zkit.edit(model, [far, push(model)]):
+        logits(model)
+        zkit.record(model, PROMPTS, layers=[1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with zkit.edit(model, [push(model, where="generated")]), prompt_width(model.decoder, 99):
             model.hf(**batch)  # prompts only: none was generated
         with zkit.edit(model, [add("layer", 1, torch.ones(32), span(30, 500))]):
             model.hf(**batch)  # of one row only
-        with pytest.raises(KeyError), zkit.edit(model, [add("layer", 1, torch.ones(32), span(500, 510))]):
+        with pytest.raises(KeyError), zkit.edit(model, [far]):
             logits(model)
             raise KeyError
 
 
 def test_states_that_are_not_those_of_a_pass_are_refused():
     model = tiny.shared()
-    with zkit.edit(model, [push(model, 1)]), pytest.raises(zkit.ZkitError, match=r"edits take \[rows, tokens, width\]"):
-        model.layers[1](torch.zeros(1, 3, 32), position_embeddings=None)
+    one = Edit("mlp", 1, lambda h: h)
+    with zkit.edit(model, [one]), pytest.raises(zkit.ZkitError, match=r"edits take \[rows, tokens, width\]"):
+        model.layers[1].mlp(torch.zeros(1, 3, 32))
 
 
 # A forgotten `with`.
@@ -255,13 +251,20 @@ def test_another_task_can_neither_run_nor_edit_it():
 
 def test_a_width_declared_in_another_thread_is_not_ours():
     model = tiny.shared()
-    batch = model.tokenize(PROMPTS)
-    with zkit.edit(model, [push(model, where="last")]), prompt_width(model.decoder, 3):
-        with pytest.raises(zkit.ZkitError, match="where the prompt ends"), prompt_width(tiny.shared(seed=1).decoder, 5):
-            in_thread(lambda: prompt_width(model.decoder, 4).__enter__())
-            with prompt_width(model.decoder, 3):
-                model.hf(**batch)
-            raise zkit.ZkitError("where the prompt ends")
+    batch, declared, done = model.tokenize(PROMPTS), threading.Event(), threading.Event()
+
+    def other():
+        with prompt_width(model.decoder, batch["input_ids"].shape[1]):
+            declared.set()
+            done.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    declared.wait()
+    with zkit.edit(model, [push(model, where="last")]), pytest.raises(zkit.ZkitError, match="where the prompt ends"):
+        model.hf(**batch)
+    done.set()
+    thread.join()
 
 
 # One tensor per prompt.

@@ -87,7 +87,7 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
     def change(layer: int, down: nn.Linear) -> None:
         if layer not in v.layers:
             return
-        shift = (alpha * v.vectors[layer]).to(down.weight)
+        shift = (alpha * v.vectors[layer]).to(down.weight.device, model.dtype)  # the weight may hold integers
         bias = shift if down.bias is None else down.bias + shift
         down.bias = nn.Parameter(bias.clone(), requires_grad=False)
 
