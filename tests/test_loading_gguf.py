@@ -288,6 +288,16 @@ def test_a_digest_is_taken_once_and_never_stale(tmp_path, monkeypatch):
         assert cache.file_sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
+def test_the_hash_is_that_of_the_file_that_was_loaded(file, tmp_path):
+    moved = tmp_path / "moved.gguf"
+    moved.write_bytes(file.read_bytes())
+    model = zkit.load(moved)
+    moved.unlink()
+    assert model.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(zkit.ZkitError, match=r"moved\.gguf cannot be read"):
+        model.source.sha256()
+
+
 def test_what_names_a_gguf_file(file, tmp_path, monkeypatch):
     assert sources.resolve(file) == sources.resolve(str(file)) == Source(str(file), file.resolve(), gguf=True)
     assert sources.resolve(file.parent, gguf=file.name) == sources.resolve(str(file))

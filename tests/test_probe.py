@@ -9,7 +9,8 @@ from accelerate import cpu_offload
 from torch import nn
 
 import zkit
-from zkit.models import SITES, Model, Site
+from zkit import models, sites
+from zkit.models import Model
 from zkit.sources import Source
 
 PROMPTS = ["Hi", "Why are there tides?"]
@@ -198,8 +199,8 @@ def test_a_model_that_cannot_read_text_alone():
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_compiled_models(warm):
-    """Compiled code runs without hooks; whether it is compiled now or was before, and nothing of the probe is kept."""
+def test_compiled_models_are_probed_as_they_are_edited(warm):
+    """Uncompiled: compiled code would go by the hooks, and would keep those of the probe if it were compiled then."""
     ids = torch.arange(6).reshape(2, 3)
     call = dict(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
     hf = fresh()
@@ -208,16 +209,14 @@ def test_compiled_models(warm):
     if warm:
         with torch.no_grad():
             compiled(**call)
-    with pytest.raises(zkit.ZkitError, match=r"'fake' .*compiled"):
-        wrap(compiled)
+    model = wrap(compiled)
+    v = zkit.steering.SteeringVector({2: torch.ones(32)})
+    with zkit.steer(model, v, 5), zkit.steer(tiny.shared(), v, 5):
+        assert torch.equal(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
     assert torch.equal(compiled(**call).logits, want)
-    part = fresh()
-    part.model.layers[2].mlp.compile(backend="eager")
-    if warm:
-        with torch.no_grad():
-            part(**call)
-    with pytest.raises(zkit.ZkitError, match=r"'fake' .*compiled"):
-        wrap(part)
+    idle(hf.model.layers[2].mlp)
+    with pytest.raises(zkit.ZkitError, match="site 'down_proj_in' of layer 2 in 'fake' is run never"):
+        wrap(compiled)
 
 
 def test_the_probe_leaves_no_trace():
@@ -242,8 +241,43 @@ def test_the_probe_leaves_no_trace():
         assert not any(tables)
 
 
+@pytest.mark.parametrize("site", ["resid_pre", "o_proj_in"])
+def test_a_site_without_its_states(site):
+    """Also a site that not every decoder has is tried where it is there."""
+    hf = fresh()
+    block = hf.model.layers[1]
+    module = block if site == "resid_pre" else block.self_attn.o_proj
+    module.register_forward_pre_hook(lambda _, args: (args[0].flatten(1), *args[1:]))
+    with pytest.raises(zkit.ZkitError, match=f"'fake' is not supported: 0 inputs of the module at '{site}' look like"):
+        wrap(hf)
+
+
+def test_a_decoder_without_a_site_that_few_need():
+    hf = fresh()
+    for block in hf.model.layers:
+        block.self_attn.dense = block.self_attn.o_proj
+        del block.self_attn.o_proj
+        own = type(block.self_attn).forward
+        become(block.self_attn, lambda self, *args, own=own, **kw: own(Renamed(self), *args, **kw))
+    model = wrap(hf)
+    assert torch.equal(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
+    with pytest.raises(zkit.ZkitError, match=r"'fake' has no site 'o_proj_in': its layers have no self_attn\.o_proj"):
+        zkit.record(model, PROMPTS, site="o_proj_in")
+
+
+class Renamed:
+    """An attention that finds its ``dense`` under the name that the code of the class uses."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __getattr__(self, name):
+        return self.module.dense if name == "o_proj" else getattr(self.module, name)
+
+
 def test_a_site_that_is_added_is_probed_too(monkeypatch):
-    monkeypatch.setitem(SITES, "new", Site("spare"))
+    monkeypatch.setitem(sites.PATHS, "new", "spare")
+    monkeypatch.setattr(models, "SITES", (*sites.SITES, "new"))
     hf = fresh()
     for block in hf.model.layers:
         block.spare = nn.Identity()

@@ -94,6 +94,15 @@ def test_a_template_without_a_system_role(template, why):
         own.render(["Hi", [SYSTEM, USER]])
 
 
+def test_what_a_template_makes_of_a_message_is_its_own_affair():
+    """A flag that it acts on, or another case: not left out, only not there letter for letter."""
+    flag = "{% if '/terse' in messages[0].content %}Briefly. {% endif %}" + DROPS_SYSTEM.replace(
+        "m.content", "m.content | upper"
+    )
+    asked = [{"role": "system", "content": "/terse"}, USER]
+    assert model(flag).render([asked])[0].startswith("Briefly. <|im_start|>user\nHI<|im_end|>")
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -104,8 +113,7 @@ def test_a_template_without_a_system_role(template, why):
         ("{{ 1 / 0 }}", r"fails on prompt 0 \(ZeroDivisionError"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", r"fails on prompt 0 \(RecursionError"),
         ("{{ ''.__class__.__mro__ }}" * 2, "fails on prompt 0"),
-        ("hello", "leaves out or changes a message of prompt 0"),
-        ("{{ messages[0].content | upper }}", "leaves out or changes a message of prompt 0"),
+        ("hello", "leaves out the user's message 0 of prompt 0"),
     ],
 )
 def test_templates_that_raise_or_say_something_else(template, message):

@@ -42,11 +42,15 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file, which a note in the cache folder keeps from being taken twice.
 
     The note holds as long as the file has the same size, inode and times of change; it is not written while these are
-    so fresh that a later change could leave them as they are.
+    so fresh that a later change could leave them as they are. Raises ZkitError for a file that is gone, or that changes
+    while it is read.
     """
     path = path.resolve()
     note = folder() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
-    before = _state(path)
+    try:
+        before = _state(path)
+    except OSError as error:
+        raise ZkitError(f"{path} cannot be read ({error.strerror}); put it back") from error
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text(encoding="utf-8"))
         if known["state"] == before:

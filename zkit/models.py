@@ -18,24 +18,11 @@ from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.probe import check_sites
 from zkit.prompts import Prompt, check_answers, check_prompts
+from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
 
-
-@dataclass(frozen=True)
-class Site:
-    """A place in every decoder layer: what leaves, or what enters, the module at ``path`` inside the layer."""
-
-    path: str
-    enters: bool = False
-
-
-SITES = {
-    "layer": Site(""),
-    "attn": Site("self_attn"),
-    "mlp": Site("mlp"),
-    "down_proj_in": Site("mlp.down_proj", enters=True),
-}
-"""Output of a decoder layer, of its attention, of its MLP; and the input of the MLP's ``down_proj``."""
+_NEEDED = ("layer", "attn", "mlp", "down_proj_in")
+"""Sites that every decoder must have; the others are for those that have them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +44,9 @@ class Model:
                 f"the tokenizer of {self.id!r} has {tokens} tokens but the model has only {rows} embedding rows; "
                 "use the tokenizer that the model was trained with"
             )
-        check_sites(self, {name: site.enters for name, site in SITES.items()})
+        check_sites(
+            self, [site for site in SITES if all(_find(layer, PATHS[site]) is not None for layer in self.layers)]
+        )
 
     @property
     def id(self) -> str:
@@ -65,7 +54,7 @@ class Model:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the files that the model was loaded from, as they are when first asked."""
+        """Digest of the files that the model was loaded from, as they are when first asked; of a GGUF file, its own."""
         return self.source.sha256()
 
     @cached_property
@@ -76,7 +65,7 @@ class Model:
             return own
         deeper = [module for module in self.hf.modules() if _has_sites(module)]
         if len(deeper) != 1:
-            paths = ", ".join(dict.fromkeys(site.path for site in SITES.values() if site.path))
+            paths = ", ".join(PATHS[site] for site in _NEEDED if PATHS[site])
             raise ZkitError(
                 f"{type(self.hf).__name__} is not supported: looked for {type(own).__name__}.layers[i] with {paths}, "
                 f"and {len(deeper)} places have them all, not one; Qwen, Llama, Mistral and Gemma decoders have one"
@@ -109,15 +98,22 @@ class Model:
         return self.hf.dtype
 
     def site(self, site: str, layer: int) -> nn.Module:
-        """The module whose output (for ``"down_proj_in"``: whose input) is the site. ZkitError for an unknown site."""
+        """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
+
+        Raises ZkitError for an unknown site or layer, and for a site that this architecture does not have.
+        """
         block = self.layers[self.check_layer(layer)]
         if site not in SITES:
             raise ZkitError(f"unknown site {site!r}; sites are {', '.join(SITES)}")
-        return block.get_submodule(SITES[site].path)
+        module = _find(block, PATHS[site])
+        if module is None:
+            raise ZkitError(f"{self.id!r} has no site {site!r}: its layers have no {PATHS[site]}; use another site")
+        return module
 
     def width(self, site: str) -> int:
         """The size of the last axis at a site."""
-        return getattr(self.site(site, 0), "in_features", self.d_model) if SITES[site].enters else self.d_model
+        module = self.site(site, 0)
+        return getattr(module, "in_features", self.d_model) if at_input(site) else self.d_model
 
     def check_layer(self, layer: int) -> int:
         """Return ``layer`` if the model has it. ZkitError otherwise; layers count from 0 and never from the end."""
@@ -228,17 +224,22 @@ def load(
     """
     source = resolve(model, gguf)
     hf, tokenizer = loading.read(source, dtype, device, device_map, attn_implementation)
-    return Model(hf.eval().requires_grad_(False), tokenizer, source)
+    loaded = Model(hf.eval().requires_grad_(False), tokenizer, source)
+    if source.gguf:
+        _ = loaded.sha256  # known already; the file may be another one when it is first asked for
+    return loaded
 
 
 def _has_sites(module: Any) -> bool:
-    """Whether a module is a decoder: a stack of layers each of which has every site."""
+    """Whether a module is a decoder: a stack of layers each of which has the sites that are needed."""
     layers = getattr(module, "layers", None)
-    return isinstance(layers, nn.ModuleList) and len(layers) > 0 and all(map(_is_layer, layers))
-
-
-def _is_layer(layer: nn.Module) -> bool:
-    try:
-        return all(layer.get_submodule(site.path) is not None for site in SITES.values())
-    except AttributeError:
+    if not isinstance(layers, nn.ModuleList) or not layers:
         return False
+    return all(_find(layer, PATHS[site]) is not None for layer in layers for site in _NEEDED)
+
+
+def _find(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(path)
+    except AttributeError:
+        return None

@@ -8,38 +8,38 @@ shape expected, the decoder sees the mask that tells tokens from padding, and no
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
+from zkit.eager import uncompiled
 from zkit.errors import ZkitError, first_line
+from zkit.sites import attach
 
 if TYPE_CHECKING:
     from zkit.models import Model
 
 ROWS, TOKENS = 2, 3
-Seen = dict[tuple[str, int], list[Any]]
+Hook = Callable[[], RemovableHandle]
 
 
-def check_sites(model: Model, sites: dict[str, bool]) -> None:
+def check_sites(model: Model, sites: Iterable[str]) -> None:
     """Raise ZkitError, naming model and site, unless one pass sees every site of every layer once, as expected.
 
-    sites: name -> whether the state is what enters the module of the site (else what leaves it).
-    The pass reads ``ROWS`` rows of ``TOKENS`` tokens; it leaves no hook, no gradient and no change in random numbers.
+    The pass reads ``ROWS`` rows of ``TOKENS`` tokens, and is not compiled, as under edits and recordings. It leaves no
+    hook, no gradient and no change in random numbers.
     """
-    seen: Seen = {(site, layer): [] for site in sites for layer in range(model.n_layers)}
-    hooks = [
-        _watch(model.site(site, layer), enters, seen[site, layer])
-        for (site, layer), enters in ((key, sites[key[0]]) for key in seen)
-    ]
-    mlps: list[list[Any]] = [[] for _ in range(model.n_layers)]
-    downs: list[list[Any]] = [[] for _ in range(model.n_layers)]
-    for block, whole, last in zip(model.layers, mlps, downs, strict=True):
-        hooks += [_watch(block.mlp, False, whole), _watch(block.mlp.down_proj, False, last)]
-    calls: list[Any] = []
+    seen: dict[tuple[str, int], list[Any]] = {(site, l): [] for site in sites for l in range(model.n_layers)}
+    hooks: list[Hook] = [partial(attach, model.site(*key), key[0], into.append) for key, into in seen.items()]
+    projected: list[list[Any]] = [[] for _ in range(model.n_layers)]
+    for block, into in zip(model.layers, projected, strict=True):
+        hooks.append(partial(attach, block.mlp.down_proj, "mlp", into.append))  # what leaves it
+    calls: list[dict[str, Any]] = []
     hooks.append(
         lambda: model.decoder.register_forward_pre_hook(lambda _, args, kw: calls.append(kw), with_kwargs=True)
     )
@@ -47,22 +47,11 @@ def check_sites(model: Model, sites: dict[str, bool]) -> None:
     _check_calls(model, calls)
     for (site, layer), states in seen.items():
         _check_states(model, site, layer, states)
-    if not all(torch.equal(a[0], b[0]) for a, b in zip(mlps, downs, strict=True)):
+    if not all(torch.equal(seen["mlp", layer][0], into[0]) for layer, into in enumerate(projected)):
         _check_covered(model)
 
 
-def _watch(module: nn.Module, enters: bool, into: list[Any]) -> Any:
-    """A function that registers a hook which keeps the state at a site, whatever it is."""
-    if enters:
-        return lambda: module.register_forward_pre_hook(lambda _, args: into.append(args[0] if args else None))
-
-    def keep(_: nn.Module, args: Any, output: Any) -> None:
-        into.append(output[0] if isinstance(output, tuple) and output else output)
-
-    return lambda: module.register_forward_hook(keep)
-
-
-def _run(model: Model, hooks: list[Any]) -> None:
+def _run(model: Model, hooks: Iterable[Hook]) -> None:
     ids = torch.arange(ROWS * TOKENS, device=model.device).reshape(ROWS, TOKENS)
     ids = ids % model.hf.get_input_embeddings().weight.shape[0]
     with ExitStack() as stack:
@@ -70,29 +59,24 @@ def _run(model: Model, hooks: list[Any]) -> None:
             stack.callback(register().remove)
         stack.enter_context(torch.random.fork_rng([model.device] if model.device.type == "cuda" else []))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_uncompiled())
+        # Only who has imported torch's compiler, which takes seconds, can have compiled anything.
+        stack.enter_context(uncompiled() if "torch._dynamo" in sys.modules else nullcontext())
         try:
             model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
+        except ZkitError as error:  # of a site where the states are not found
+            raise ZkitError(f"{model.id!r} is not supported: {error}") from error
         except Exception as error:  # of whichever code the model brings
             raise ZkitError(
                 f"{model.id!r} cannot be run on a few tokens ({first_line(error)}); "
-                "it must be a causal language model that reads text alone, and not be compiled"
+                "it must be a causal language model that reads text alone"
             ) from error
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Compiled code runs without hooks, and compiling now would keep the hooks of the probe: neither may happen."""
-    dynamo = "torch._dynamo" in sys.modules  # only who has it can have compiled anything
-    with torch.compiler.set_stance("fail_on_recompile") if dynamo else nullcontext():
-        yield
 
 
 def _check_calls(model: Model, calls: list[dict[str, Any]]) -> None:
     if len(calls) != 1:
         raise ZkitError(
             f"a forward pass of {model.id!r} runs its decoder {len(calls)} times, not once; load a plain "
-            "causal language model, uncompiled"
+            "causal language model"
         )
     mask = calls[0].get("attention_mask")
     if mask is not None and (not isinstance(mask, Tensor) or mask.shape != (ROWS, TOKENS)):
@@ -107,8 +91,8 @@ def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> Non
         times = f"{len(states)} times" if states else "never"
         raise ZkitError(
             f"site {site!r} of layer {layer} in {model.id!r} is run {times} in a forward pass, not once, so that edits "
-            "there would not be what they say; compiled modules, shared layers and experts that go their own way "
-            "are not supported"
+            "there would not be what they say; modules that go by hooks, shared layers and experts that go their own "
+            "way are not supported"
         )
     want = (ROWS, TOKENS, model.width(site))
     found = tuple(states[0].shape) if isinstance(states[0], Tensor) else type(states[0]).__name__
@@ -122,8 +106,10 @@ def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> Non
 def _check_covered(model: Model) -> None:
     """With nothing let through ``down_proj``, an MLP must say the same of every token."""
     left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
-    hooks = [_watch(block.mlp, False, into) for block, into in zip(model.layers, left, strict=True)]
-    hooks += [_shut(block.mlp.down_proj) for block in model.layers]
+    hooks: list[Hook] = []
+    for block, into in zip(model.layers, left, strict=True):
+        hooks.append(partial(attach, block.mlp.down_proj, "down_proj_in", torch.zeros_like))
+        hooks.append(partial(attach, block.mlp, "mlp", into.append))
     _run(model, hooks)
     for layer, states in enumerate(left):
         if not torch.equal(states[0], states[0][:1, :1].expand_as(states[0])):
@@ -131,7 +117,3 @@ def _check_covered(model: Model) -> None:
                 f"part of the MLP of layer {layer} in {model.id!r} does not pass through its down_proj (a mixture of "
                 "experts?), so that gates there would not cover it; this architecture is not supported"
             )
-
-
-def _shut(module: nn.Module) -> Any:
-    return lambda: module.register_forward_pre_hook(lambda _, args: (torch.zeros_like(args[0]), *args[1:]))

@@ -85,19 +85,28 @@ def _rendered(tokenizer: Any, conversation: list[dict[str, str]], i: int, model:
         text = _apply(tokenizer, conversation, continued)
     except Exception as error:  # whatever the template does
         without = [message for message in conversation if message["role"] != "system"]
-        if 0 < len(without) < len(conversation) and _renders(tokenizer, without, continued):
+        if 0 < len(without) < len(conversation) and _renders(tokenizer, without, continued) is not None:
             raise _no_system(model, first_line(error)) from error
         raise ZkitError(
             f"the chat template of {model!r} fails on prompt {i} ({first_line(error)}); give the messages the roles "
             "and the order that it takes, or pass chat=False to use the plain text"
         ) from error
-    for message in conversation:
-        said = message["content"].strip() if message["role"] in ("system", "user") else ""
-        if said not in text:
+    for k, message in enumerate(conversation):
+        if message["content"].strip() not in text and _ignores(tokenizer, conversation, k, continued, text):
             if message["role"] == "system":
                 raise _no_system(model, "it leaves it out")
-            raise ZkitError(f"the chat template of {model!r} leaves out or changes a message of prompt {i}; correct it")
+            raise ZkitError(
+                f"the chat template of {model!r} leaves out the {message['role']}'s message {k} of prompt {i}; "
+                "leave it out yourself, or correct the template"
+            )
     return text
+
+
+def _ignores(tokenizer: Any, conversation: list[dict[str, str]], k: int, continued: bool, text: str) -> bool:
+    """Whether the text would be the same if message ``k`` said something else."""
+    other = [*conversation]
+    other[k] = {**conversation[k], "content": f"{_USER} {_ANSWER}"}
+    return _renders(tokenizer, other, continued) == text
 
 
 def _no_system(model: str, why: str) -> ZkitError:
@@ -117,11 +126,11 @@ def _apply(tokenizer: Any, conversation: list[dict[str, str]], continued: bool) 
     )
 
 
-def _renders(tokenizer: Any, conversation: list[dict[str, str]], continued: bool) -> bool:
+def _renders(tokenizer: Any, conversation: list[dict[str, str]], continued: bool) -> str | None:
     try:
-        return bool(_apply(tokenizer, conversation, continued))
+        return _apply(tokenizer, conversation, continued)
     except Exception:
-        return False
+        return None
 
 
 def _variables(tokenizer: Any) -> dict[str, Any]:

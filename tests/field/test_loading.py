@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import zkit
 
 PROMPTS = ["What is the capital of France?", "法国的首都是哪里？", "Why are there tides?"]
-LENGTH = 24
+LENGTH = 16
 
 
 def test_a_second_load_is_quick(field_model, field_file, capsys):
