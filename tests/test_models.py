@@ -43,7 +43,7 @@ def test_save_and_load_every_family(family, tmp_path):
     assert loaded.render(PROMPTS) == model.render(PROMPTS)
     assert loaded.generate(PROMPTS, 4) == model.generate(PROMPTS, 4)
     assert loaded.id == str(tmp_path / family)
-    assert [loaded.width(site) for site in SITES] == [32, 32, 32, 48]
+    assert [loaded.width(site) for site in SITES] == [32, 32, 32, 48, 32, 32]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", torch.bfloat16, None, "auto"])
