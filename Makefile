@@ -12,15 +12,16 @@ READY := $(VENV)/.ready
 # The notebooks run on one thread each, as many at a time as there are cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test check bench clean setup lint
+.PHONY: help book test field-test check bench clean setup lint
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book    set up, run every chapter, build the book in _build/html"
 	@echo "             PROFILE=smoke|embedded|qwen   sizes of the experiments (default embedded)"
-	@echo "             MODEL=<hub id or folder>      another model than the profile's"
+	@echo "             MODEL=<hub id, folder, .gguf> another model than the profile's"
 	@echo "             TORCH_INDEX=<url>             another build of torch, such as a CPU one"
 	@echo "make test    set up and run all tests"
+	@echo "make field-test MODEL=<file.gguf>   run the tests that need a real model on it"
 	@echo "make check   say which executed chapters are stale, and why"
 	@echo "make bench   measure speed as ratios side by side, into runs/bench.json"
 	@echo "make lint    ruff and mypy"
@@ -44,6 +45,9 @@ check: $(READY)
 
 test: $(READY)
 	$(RUN) -m pytest
+
+field-test: $(READY)
+	ZKIT_FIELD_MODEL='$(or $(MODEL),$(ZKIT_FIELD_MODEL))' OMP_NUM_THREADS=$(shell nproc) $(RUN) -m pytest tests/field
 
 bench: $(READY)
 	$(RUN) -m tests.benchmarks

@@ -291,6 +291,14 @@ def test_the_ledger_holds_the_claims_of_all_chapters(book):
     assert "in 05 Steering: layers." in row(book, "own", "C-4r")
 
 
+def test_the_ledger_says_of_every_rule_when_it_came(book):
+    rows = re.findall(r"<tr>.*?</tr>", ledger.part(book, "own")[0], re.S)
+    said = {re.search('id="claim-([^"]+)"', row)[1]: row for row in rows if 'id="claim-' in row}
+    assert "as it is since 2026-11-21, after first results: a line in place" not in said["s-3"]
+    assert "<em>fixed before the run</em>" in said["s-3"] and "fixed before the run" not in said["s-4"]
+    assert "<em>as it is since 2026-11-21, after first results: restated" in said["s-4"]
+
+
 def test_a_smoke_run_is_named_in_the_ledger(book):
     assert tables.SMOKE not in "\n".join(ledger.part(book, "counts"))
     leave_verdicts(book, "05_layers", "embedded", profile="smoke")

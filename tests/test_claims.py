@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkit.claims import AllOf, AnyOf, Bound, Claim, Verdict, board, judge, rule_from_dict
+from zkit.claims import Added, AllOf, AnyOf, Bound, Claim, Verdict, board, judge, rule_from_dict
 from zkit.errors import ZkitError
 
 QWEN = "Qwen/Qwen3-0.6B"
@@ -125,9 +125,48 @@ def test_board_escapes_and_names_the_model():
     assert "confirmed" in html
 
 
+ADDED = Added("2026-11-21", "a reader asked for <it>")
+
+
+def test_a_rule_that_came_after_first_results_never_stands_as_fixed_before_the_run():
+    before, after = (judge(claim(added=added), {}, QWEN) for added in (None, ADDED))
+    words = "as it is since 2026-11-21, after first results: a reader asked for"
+    assert "<em>fixed before the run</em>" in board([before]) and words not in board([before])
+    assert f"<em>{words} &lt;it&gt;</em>" in board([after]) and "fixed before" not in board([after])
+    assert before.claim.stated == before.claim.says
+    assert after.claim.stated == f"{after.claim.says} ({words} <it>)"
+
+
+def test_when_a_rule_came_survives_json_and_older_records_have_none():
+    verdict = judge(claim(added=ADDED), {}, QWEN)
+    record = json.loads(json.dumps(verdict.to_dict()))
+    assert record["claim"]["added"] == {"day": "2026-11-21", "why": "a reader asked for <it>"}
+    assert Verdict.from_dict(record) == verdict
+    del record["claim"]["added"]
+    assert Verdict.from_dict(record) == judge(claim(), {}, QWEN)
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
+        (lambda: Added("yesterday", "it"), "written like .2026-11-21., not 'yesterday'"),
+        (lambda: Added("20261121", "it"), "not '20261121'"),
+        (lambda: Added("2026-13-01", "it"), "2026-13-01"),
+        (lambda: Added(20261121, "it"), "20261121"),
+        (lambda: Added("2026-11-21", ""), "needs a text that says 'why'"),
+        (lambda: Claim.from_dict(claim().to_dict() | {"added": "2026-11-21"}), "'added' has the keys 'day' and 'why'"),
+        (lambda: Claim.from_dict(claim().to_dict() | {"added": {"day": "2026-11-21"}}), "'day' and 'why'"),
+        (lambda: Bound("a", "<", True), "bound on 'a' must be a finite number, not True"),
+        (lambda: Bound("a", "<", 10**400), "must be a finite number, not 1000"),
+        (lambda: Bound("a", "<", "0.5"), "must be a finite number, not 0.5"),
+        (lambda: rule_from_dict({"statistic": "a", "op": "<", "bound": True}), "not a rule"),
+        (lambda: rule_from_dict({"statistic": "a", "op": "<", "bound": 10**400}), "finite number"),
+        (lambda: judge(claim(), {"words_ratio": stat(True)}, QWEN), "'words_ratio'.*True"),
+        (lambda: judge(claim(), {"words_ratio": stat("0.3")}, QWEN), "'words_ratio'.*'0.3'"),
+        (lambda: judge(claim(), {"words_ratio": stat(0.3, [0.2])}, QWEN), r"'words_ratio'.*\[0.2\]"),
+        (lambda: judge(claim(), {"words_ratio": stat(0.3, [None, 1])}, QWEN), r"'words_ratio'.*\[None, 1\]"),
+        (lambda: judge(claim(), {"words_ratio": stat(0.3, "no")}, QWEN), "'words_ratio'.*'no'"),
+        (lambda: judge(claim(), {"words_ratio": stat(10**400)}, QWEN), "'words_ratio'"),
         (lambda: Bound("a", "==", 1.0), "=="),
         (lambda: Bound("a", "<", math.inf), "finite"),
         (lambda: Bound("", "<", 1.0), "name"),

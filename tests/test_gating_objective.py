@@ -135,7 +135,7 @@ def test_texts_from_a_file(tmp_path):
 def test_a_file_of_texts_names_its_bad_line(tmp_path):
     good = '{"text": "x"}\n\n'
     lines = {
-        "line 3 of .*jsonl: .*Expecting": '{"text": ',
+        "line 3 of .*jsonl is not JSON .*Expecting": '{"text": ',
         "line 3 .* object with a": "[1]",
         'line 3 .* a "text" that is not empty': '{"prompt": "x", "text": ""}',
         "line 3 .*the entity 'y' does not occur in 'x'": '{"text": "x", "entity": "y"}',

@@ -1,5 +1,6 @@
 """Law 5: steering vectors are an algebra, and a file keeps them exactly."""
 
+import json
 import math
 import os
 
@@ -158,3 +159,9 @@ def test_a_vector_is_not_saved_into_a_folder_that_does_not_exist(tmp_path):
     v = SteeringVector({0: torch.ones(3)})
     with pytest.raises(zkit.ZkitError, match="there is no folder"):
         v.save(tmp_path / "nowhere" / "v.safetensors")
+
+
+def test_the_note_of_a_long_sum_grows_with_its_terms():
+    total = sum((vector() for _ in range(39)), vector())
+    terms = total.note["sum of"].split(" and ")
+    assert terms == [json.dumps(dict(vector().note))] * 40

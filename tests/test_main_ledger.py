@@ -59,7 +59,13 @@ def test_a_ledger_or_a_folder_are_no_results(tmp_path, capsys):
         assert "results" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [None, "no json", json.dumps({"schema": 99})])
+BENT = json.dumps(
+    {"schema": 1, "parameters": {}, "model": None, "versions": {}, "claims": []}
+    | {"stats": {"words_ratio_middle": {"value": "0.3", "n": 30, "ci": None, "unit": None}}}
+)
+
+
+@pytest.mark.parametrize("content", [None, "no json", json.dumps({"schema": 99}), "[" * 9999, BENT])
 def test_what_are_no_results_is_refused_and_the_ledger_stays(tmp_path, capsys, content):
     into = tmp_path / "ledger.json"
     main(["ledger", str(left(tmp_path, "05_layers", **SHORT)), "--into", str(into)])

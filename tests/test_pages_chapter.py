@@ -11,7 +11,7 @@ import pytest
 from tiny_book import PARAMETERS
 
 from zkit.errors import ZkitError
-from zkit.pages import begin, chapter, files, foot, places, results
+from zkit.pages import begin, chapter, files, foot, places, provenance, results
 
 SHOWN = []
 
@@ -119,13 +119,64 @@ def test_need_command_keeps_profile_and_model(tmp_path):
     assert "--profile smoke --model org/m -p out=" in places.command("00_c", values, tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", '{"schema": 99}', "[]"])
-def test_unreadable_results_are_refused(tmp_path, content):
+LEFT = {
+    "schema": 1,
+    "parameters": {"alpha": 2.0},
+    "model": None,
+    "versions": {"python": "3.11"},
+    "stats": {"x": {"value": 1, "n": None, "ci": [0.5, 1.5], "unit": "of prompts"}},
+    "claims": [],
+}
+
+
+def with_stat(**changes):
+    return json.dumps(LEFT | {"stats": {"x": LEFT["stats"]["x"] | changes}})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "not of results schema 1"),
+        ("null", "not of results schema 1"),
+        ('"text"', "not of results schema 1"),
+        ('{"schema": 99}', "not of results schema 1"),
+        ("[" * 100_000, "nests deeper|is not JSON"),
+        (json.dumps(LEFT).replace("2.0", '{"a":' * 300 + "1" + "}" * 300), "nests deeper"),
+        (json.dumps(LEFT).encode("utf-16-le"), "cannot be read as text|is not JSON"),
+        (json.dumps(LEFT | {"stats": []}), "stats"),
+        (json.dumps(LEFT | {"stats": {"x": 1}}), r"stats\.x"),
+        (json.dumps(LEFT | {"claims": None}), "claims"),
+        (json.dumps(LEFT | {"parameters": "all"}), "parameters"),
+        (json.dumps({name: value for name, value in LEFT.items() if name != "stats"}), "stats"),
+        (json.dumps(LEFT | {"novelty": 1}), "novelty"),
+        (with_stat(value=math.nan), "NaN|nan|finite"),
+        (with_stat(value=math.inf), "Infinity|inf|finite"),
+        (with_stat(value=1).replace('"value": 1', '"value": 1e999'), "inf|finite"),
+        (with_stat(value=10**400), "integer of"),
+        (with_stat(value=True), r"stats\.x\.value.*True"),
+        (with_stat(value="0.5"), r"stats\.x\.value.*0\.5"),
+        (with_stat(value=None), r"stats\.x\.value.*None"),
+        (with_stat(n="many"), r"stats\.x\.n.*many"),
+        (with_stat(n=-1), r"stats\.x\.n.*-1"),
+        (with_stat(n=True), r"stats\.x\.n.*True"),
+        (with_stat(ci=[0.5]), r"stats\.x\.ci"),
+        (with_stat(ci=[0.5, "x"]), r"stats\.x\.ci\.1"),
+        (with_stat(ci=0.5), r"stats\.x\.ci"),
+        (with_stat(unit=3), r"stats\.x\.unit"),
+    ],
+)
+def test_what_are_no_results_is_refused_by_file_and_entry(tmp_path, content, words):
     path = tmp_path / "results" / "00_c.json"
     path.parent.mkdir()
-    path.write_text(content)
-    with pytest.raises(ZkitError, match=r"00_c\.json"):
-        begin("01_d", namespace(tmp_path)).need("00_c")
+    path.write_text(json.dumps(LEFT))
+    handle = begin("01_d", namespace(tmp_path))
+    assert handle.need("00_c") == LEFT
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ZkitError, match=words) as refused:
+        handle.need("00_c")
+    assert "00_c.json" in str(refused.value)
+    assert provenance.results_digest(tmp_path, "00_c") == ""
 
 
 def test_default_folder_does_not_depend_on_the_working_directory(tmp_path, monkeypatch):
@@ -202,7 +253,8 @@ def test_foot_shows_model_and_parameters_but_no_path(tmp_path):
     assert foot.UNSTAMPED in data["text/html"] and "alpha" in data["text/html"]
     modules = metadata["zkit"]["modules"]
     assert "zkit.pages.chapter" in modules and "zkit.errors" in modules
-    stamped = foot.foot("00_c", {"id": "<m>", "sha256": "ab" * 32}, {"alpha": 2.0}, "cd" * 32)
+    stamped = foot.foot("00_c", {"id": "<m>", "sha256": "ab" * 32}, {"alpha": 2.0}, {"alpha": "ef" * 32}, "cd" * 32)
+    assert "2.0 (sha256 efefefefefef)" in stamped["text/html"]
     assert "cdcdcdcdcdcd" in stamped["text/html"] and "&lt;m&gt; (sha256 abababababab)" in stamped["text/html"]
 
 

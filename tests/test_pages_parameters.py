@@ -1,5 +1,6 @@
 """Parameters: what a chapter declares, and the refusal of whatever it is wrongly given."""
 
+import json
 import math
 
 import papermill
@@ -11,6 +12,9 @@ from zkit.pages import parameters, profiles, sourcebook
 
 KNOWN = parameters.declared(
     PARAMETERS + "layer: int = -1\ndoses: list = [0, 0.5]\ndtype: str = 'auto'\ndevice: str = 'auto'\n", "chapter"
+)
+TYPED = KNOWN | parameters.declared(
+    'flag: bool = False\nlabel: str = ""\nwords: list[str] = []\ncounts: list[int] = []\npairs: list = []\n', "chapter"
 )
 
 
@@ -103,24 +107,70 @@ def test_malformed_parameters_cell_is_refused(source, message):
 @pytest.mark.parametrize(
     ("typed", "value"),
     [
-        ("alpha=3", 3),
+        ("alpha=3", 3.0),
         ("alpha=3e-4", 3e-4),
-        ("alpha=much", "much"),
+        ("alpha=-.5", -0.5),
+        ("alpha=1_000.5", 1000.5),
         ("doses=[0, .5]", [0, 0.5]),
-        ("seed=true", True),
+        ("doses=[5e-1, 1.0]", [0.5, 1.0]),
+        ("doses=[1_0, '5e-1', 010]", [10.0, 0.5, 10.0]),
+        ("seed=010", 10),
+        ("seed=0", 0),
+        ("seed= 7 ", 7),
+        ("seed=1_000", 1000),
         ("out=yes", "yes"),
         ("out=a=b", "a=b"),
-        ("device=123", "123"),
+        ("device=cuda:1", "cuda:1"),
+        ("flag=yes", True),
+        ("flag=false", False),
+        ("label=010", "010"),
+        ("label=null", "null"),
+        ("label='quoted'", "'quoted'"),
+        ("words=[010, yes, 1:30, null, 'a, b']", ["010", "yes", "1:30", "null", "a, b"]),
+        ("counts=[010, 1_000]", [10, 1000]),
+        ("pairs=[[5e-1, 010], [a, '010'], [true, {b: 1e3}]]", [[0.5, 10], ["a", "010"], [True, {"b": 1000.0}]]),
     ],
 )
-def test_typed_values_are_read_as_yaml_unless_the_parameter_is_text(typed, value):
-    assert parameters.parse(typed, KNOWN)[1] == value
+def test_typed_values_are_read_by_the_declared_type(typed, value):
+    name, found = parameters.parse(typed, TYPED)
+    checked = parameters.validate(TYPED, {name: found}, "chapter")[name]
+    assert checked == value and type(checked) is type(value)
 
 
-@pytest.mark.parametrize("typed", ["alpha=nan", "alpha=inf", "alpha=.inf", "alpha=", "alpha=[1"])
-def test_typed_nonsense_never_becomes_a_number(typed):
-    with pytest.raises(ZkitError):
-        parameters.validate(KNOWN, dict([parameters.parse(typed, KNOWN)]), "chapter")
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("alpha=nan", "alpha = nan is refused: alpha should be a finite number"),
+        ("alpha=inf", "alpha = inf is refused"),
+        ("alpha=.inf", "alpha = '.inf' is refused: alpha should be a valid number"),
+        ("alpha=", "alpha = '' is refused"),
+        ("alpha=much", "alpha = 'much' is refused"),
+        ("alpha=yes", "alpha = 'yes' is refused"),
+        ("alpha=null", "alpha = 'null' is refused"),
+        ("alpha=1:30", "alpha = '1:30' is refused"),
+        ("alpha=0x10", "alpha = '0x10' is refused"),
+        ("alpha=[1", "neither a number, a list nor plain text"),
+        ("alpha=[1]", r"alpha = \[1\] is refused"),
+        ("alpha={a: 1}", "alpha = {'a': 1} is refused"),
+        ("seed=true", "seed = 'true' is refused: seed should be a valid integer"),
+        ("seed=1.5", "seed = 1.5 is refused: seed should be a valid integer"),
+        ("seed=0x10", "seed = '0x10' is refused"),
+        ("seed=0o10", "seed = '0o10' is refused"),
+        ("seed=1:30", "seed = '1:30' is refused"),
+        ("seed=1__0", "seed = '1__0' is refused"),
+        ("doses=null", "doses = 'null' is refused: doses should be a valid list"),
+        ("doses=0.1, 0.2", "doses = '0.1, 0.2' is refused: doses should be a valid list"),
+        ("doses=[0.1, yes]", r"doses = \[0.1, 'yes'\] is refused: doses\[1\] should be a valid number"),
+        ("doses=[0.1, 1:30]", r"doses\[1\] should be a valid number"),
+        ("doses=&a [*a]", r"has an alias \(\*\); write it out"),
+        ("doses=" + "[" * 500, "neither a number, a list nor plain text"),
+        ("flag=1", "flag = 1 is refused: flag should be a valid boolean"),
+        ("out=a\0b", "out = .* is refused"),
+    ],
+)
+def test_typed_nonsense_never_becomes_a_value(typed, words):
+    with pytest.raises(ZkitError, match=words):
+        parameters.validate(TYPED, dict([parameters.parse(typed, TYPED)]), "chapter")
 
 
 @pytest.mark.parametrize("typed", ["alpha", "=3"])
@@ -159,7 +209,7 @@ def test_given_beats_model_option_beats_profile(tmp_path):
     folder.mkdir()
     assert sourcebook.plan(clean, "qwen", "org/other").parameters["model"] == "org/other"
     chosen = sourcebook.plan(clean, "qwen", "org/other", {"model": str(folder)})
-    assert chosen.parameters["model"] == str(folder) and chosen.out.name == "qwen-weights"
+    assert chosen.parameters["model"] == str(folder) and chosen.out.name.startswith("qwen-weights@")
 
 
 def test_all_chapters_of_a_run_share_its_folder_and_model_folders_are_made_absolute(tmp_path, monkeypatch):
@@ -169,7 +219,7 @@ def test_all_chapters_of_a_run_share_its_folder_and_model_folders_are_made_absol
     without = sourcebook.read(write_chapter(tmp_path, "b", parameters="alpha: float = 1.0"))
     for model in (".", "../weights/", str(tmp_path / "weights")):
         plans = [sourcebook.plan(clean, "smoke", model) for clean in (with_model, without)]
-        assert {plan.out.name for plan in plans} == {"smoke-weights"}
+        assert plans[0].out == plans[1].out and plans[0].out.name.startswith("smoke-weights@")
         assert plans[0].parameters["model"] == plans[0].given["model"] == str(tmp_path / "weights")
     by_parameter = sourcebook.plan(with_model, "smoke", None, {"model": "."})
     assert (by_parameter.parameters, by_parameter.out) == (plans[0].parameters, plans[0].out)
@@ -192,9 +242,16 @@ def test_relative_out_is_refused_and_the_shells_is_made_absolute(tmp_path, monke
 def test_notebook_that_is_missing_or_is_none_is_refused(tmp_path):
     with pytest.raises(ZkitError, match="there is no notebook"):
         sourcebook.read(tmp_path / "a.ipynb")
-    (tmp_path / "b.ipynb").write_text("{]")
-    with pytest.raises(ZkitError, match="not a Jupyter notebook"):
-        sourcebook.read(tmp_path / "b.ipynb")
+    code = {"cell_type": "code", "metadata": {}, "source": ["x = 1"]}
+    whole = {"cells": [code], "metadata": {"zkit": {"needs": ["a"]}}}
+    (tmp_path / "b.ipynb").write_text(json.dumps(whole))
+    assert sourcebook.read(tmp_path / "b.ipynb").needs == ["a"]
+    broken = [whole | {"cells": 3}, whole | {"cells": [code | {"source": 3}]}, whole | {"metadata": []}, [], None]
+    broken += [whole | {"cells": [{"cell_type": "code"}]}, whole | {"metadata": {"zkit": {"needs": "a"}}}]
+    for content in ("{]", "[" * 9999, "\ud800", *map(json.dumps, broken)):
+        (tmp_path / "b.ipynb").write_bytes(content.encode(errors="surrogatepass"))
+        with pytest.raises(ZkitError, match="not a Jupyter notebook"):
+            sourcebook.read(tmp_path / "b.ipynb")
 
 
 def test_chapters_are_ordered_by_needs_and_bad_needs_are_refused(tmp_path):

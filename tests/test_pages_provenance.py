@@ -14,11 +14,17 @@ from zkit.pages.provenance import EDITED, Stamp
 CELLS = [{"cell_type": "code", "source": "x = 1", "metadata": {"tags": ["parameters"]}}]
 
 
+def left(value=None):
+    """Results as a chapter leaves them."""
+    stats = {} if value is None else {"x": results.stat("x", value)}
+    return {"parameters": {}, "model": None, "versions": {}, "stats": stats, "claims": []}
+
+
 @pytest.fixture
 def now(tmp_path):
     """An execution and the world as it was then: (stamp, arguments of changes())."""
     for name, value in (("00_c", 1), ("01_d", 2)):
-        results.save(results_file(tmp_path, name), {"stats": {"x": results.stat("x", value)}})
+        results.save(results_file(tmp_path, name), left(value))
     stamp = Stamp(
         cells=provenance.cells_digest(CELLS),
         parameters={"alpha": 2.0},
@@ -49,7 +55,7 @@ def test_never_executed(now):
 
 def test_a_changed_cell(now):
     stamp, world = now
-    assert provenance.changes(stamp, **world | {"cells": "other"}) == ["its cells changed"]
+    assert provenance.changes(stamp, **world | {"cells": "other"}) == ["its code changed"]
 
 
 @pytest.mark.parametrize("parameters", [{"alpha": 3.0}, {}, {"alpha": 2.0, "seed": 0}])
@@ -74,9 +80,33 @@ def test_weights_are_hashed_by_content(tmp_path):
     assert provenance.weights_digest(str(tmp_path / "gone")) == ""
 
 
+def test_files_that_parameters_name_count_by_content(now, tmp_path):
+    stamp, world = now
+    (folder := tmp_path / "gates").mkdir()
+    (folder / "a").write_text("one")
+    (file := tmp_path / "texts.jsonl").write_text("{}")
+    parameters = {"gates": str(folder), "forget": str(file)}
+    digests = {name: provenance.contents_digest(tmp_path / path) for name, path in parameters.items()}
+    stamp = replace(stamp, parameters=parameters, files=digests)
+    world |= {"parameters": parameters}
+    assert provenance.changes(stamp, **world) == []
+    os.utime(file, (1, 1))
+    assert provenance.changes(stamp, **world) == []
+    file.write_text("{ }")
+    assert provenance.changes(stamp, **world) == [f"contents of forget changed ({file})"]
+    file.unlink()
+    (folder / "a").rename(folder / "b")
+    assert [line.split(" (")[0] for line in provenance.changes(stamp, **world)] == [
+        "contents of gates changed",
+        "contents of forget changed",
+    ]
+    edited = replace(stamp, files={"gates": EDITED})
+    assert provenance.changes(edited, **world) == ["gates was changed while the chapter ran"]
+
+
 def test_changed_or_lost_inputs(now, tmp_path):
     stamp, world = now
-    results.save(results_file(tmp_path, "00_c"), {"stats": {"x": results.stat("x", 9)}})
+    results.save(results_file(tmp_path, "00_c"), left(9))
     assert provenance.changes(stamp, **world) == ["results of 00_c changed"]
     results_file(tmp_path, "00_c").unlink()
     assert provenance.changes(stamp, **world) == ["results of 00_c changed"]
@@ -84,7 +114,7 @@ def test_changed_or_lost_inputs(now, tmp_path):
 
 def test_results_that_are_gone_or_of_another_execution(now, tmp_path):
     stamp, world = now
-    results.save(results_file(tmp_path, "01_d"), {"stats": {}})
+    results.save(results_file(tmp_path, "01_d"), left())
     assert provenance.changes(stamp, **world) == ["its results file is gone or is not of this execution"]
 
 
@@ -106,6 +136,7 @@ def test_digest_covers_what_went_in_and_not_what_came_out(now):
         {"weights": {}},
         {"inputs": {}},
         {"modules": {}},
+        {"files": {"forget": "f"}},
     ):
         assert replace(stamp, **change).digest != stamp.digest
 
@@ -119,11 +150,17 @@ def test_digest_covers_what_went_in_and_not_what_came_out(now):
         ({"source": "x = 2"}, False),
         ({"cell_type": "markdown"}, False),
         ({"metadata": {"tags": ["parameters", "hide-input"]}}, False),
-        ({"attachments": {"image.png": {}}}, False),
     ],
 )
-def test_cells_count_by_source_kind_and_tags(cell, same):
+def test_code_cells_count_by_source_and_tags(cell, same):
     assert (provenance.cells_digest([CELLS[0] | cell]) == provenance.cells_digest(CELLS)) is same
+
+
+def test_prose_does_not_count_and_the_order_of_code_does():
+    other, text = CELLS[0] | {"source": "y = 2"}, {"cell_type": "markdown", "source": "# Text", "metadata": {}}
+    digest = provenance.cells_digest([*CELLS, other])
+    assert provenance.cells_digest([text, *CELLS, text, other]) == digest
+    assert provenance.cells_digest([other, *CELLS]) != digest
 
 
 def test_stamps_of_other_versions_are_no_stamps():

@@ -19,9 +19,13 @@ def row_states(model, ids, site="layer"):
     """[n_tokens, n_layers, width] of one unpadded row, by hooks of the test's own."""
     seen, handles = {}, []
     for l, block in enumerate(model.hf.model.layers):
-        if site == "down_proj_in":
+        inputs = {"down_proj_in": block.mlp.down_proj, "o_proj_in": block.self_attn.o_proj, "resid_pre": block}
+        if site in inputs:
             handles.append(
-                block.mlp.down_proj.register_forward_pre_hook(lambda m, args, l=l: seen.__setitem__(l, args[0][0]))
+                inputs[site].register_forward_pre_hook(
+                    lambda m, args, kw, l=l: seen.__setitem__(l, (*args, kw.get("hidden_states"))[0][0]),
+                    with_kwargs=True,
+                )
             )
         else:
             module = {"layer": block, "attn": block.self_attn, "mlp": block.mlp}[site]

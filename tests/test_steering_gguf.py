@@ -224,8 +224,11 @@ BAD = {
     "two widths": (lambda p: foreign(p, {"direction.1": one(), "direction.2": one(5)}), "the same width.*one model"),
     "no direction": (lambda p: foreign(p, {}), "at least one layer"),
     "not finite": (lambda p: foreign(p, {"direction.7": one() / 0}), "layer 7 must be one finite vector"),
-    "a damaged note": (lambda p: foreign(p, {"direction.1": one()}, texts={"zkit.note": "{"}), r"damaged zkit\.note"),
-    "a list for a note": (lambda p: foreign(p, {"direction.1": one()}, texts={"zkit.note": "[]"}), "no JSON object"),
+    "a damaged note": (
+        lambda p: foreign(p, {"direction.1": one()}, texts={"zkit.note": "{"}),
+        r"the zkit\.note is not JSON",
+    ),
+    "a list for a note": (lambda p: foreign(p, {"direction.1": one()}, texts={"zkit.note": "[]"}), "holds a list"),
 }
 
 

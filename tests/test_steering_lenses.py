@@ -111,7 +111,7 @@ def test_a_user_adds_lenses_by_a_file(tmp_path):
         ("sea: {words: [(s)hip]}", r"has the word '\(s\)hip'"),
         ("sea: {words: [a], about: 3}", "about must be a text, got 3"),
         ("sea: {words: [a]}\nsea: {words: [b]}", "'sea' stands twice"),
-        ("sea: {words: [a", "is not readable YAML"),
+        ("sea: {words: [a", "is not YAML"),
     ],
 )
 def test_a_bad_file_is_named_with_its_remedy(tmp_path, text, message):

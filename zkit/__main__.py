@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     if report.current:
         print(f"{plan.name} is unchanged (--force executes it again)")
+    if report.reworded:
+        print(f"{plan.name} has new prose and was not executed again (--force does)")
     print(plan.executed)
     return 0
 
@@ -74,7 +76,7 @@ def check(options: argparse.Namespace) -> int:
     root = places.book_root(options.root)
     stale = 0
     for plan in _plans(options, root):
-        why = runner.why_stale(plan) or ([] if staging.is_staged(plan, root) else ["it is not the copy in the book"])
+        why = runner.why_stale(plan) or staging.why_not_staged(plan, root)
         stale += bool(why)
         if why:
             print(f"{plan.name}: {'; '.join(why)}")
@@ -120,7 +122,7 @@ def ledger(options: argparse.Namespace) -> int:
     file = Path(options.into)
     grown = Ledger.read(file) if file.exists() else shipped()
     for path in map(Path, options.results):
-        found = results.read(path)
+        found = results.load(path)
         if found["parameters"].get("profile") == "smoke":
             raise ZkitError(f"{path} is of a smoke run, which carries no verdict; run the chapter on another profile")
         run_of = f"{path.stem} {results.digest(found)[:12]}"
@@ -161,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     def plain(function: Callable[[argparse.Namespace], int], summary: str, model: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(function.__name__, help=summary, description=summary)
         added.set_defaults(verb=function)
-        added.add_argument("--model", help=f'"embedded", a Hugging Face id or a folder{model}')
+        added.add_argument("--model", help=f'"embedded", a Hugging Face id, a folder or a .gguf file{model}')
         return added
 
     def verb(function: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:

@@ -187,12 +187,11 @@ def _check_logits(logits: Tensor) -> None:
 
 
 def _greedy(model: Model, max_new_tokens: int, use_cache: bool) -> GenerationConfig:
-    own: Any = model.hf.generation_config
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
         use_cache=use_cache,
         do_sample=False,
-        eos_token_id=own.eos_token_id if own.eos_token_id is not None else model.tokenizer.eos_token_id,
+        eos_token_id=model.end_tokens or None,
         pad_token_id=model.tokenizer.pad_token_id,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, BatchEncoding
-from transformers.utils import logging as hf_logging
+from transformers import BatchEncoding
 
+from zkit import loading, templates
 from zkit.errors import ZkitError
 from zkit.generation import complete
+from zkit.probe import check_sites
 from zkit.prompts import Prompt, check_answers, check_prompts
+from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
 
-SITES = ("layer", "attn", "mlp", "down_proj_in")
-"""Output of a decoder layer, of its attention, of its MLP; and the input of the MLP's ``down_proj``."""
-
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_NEEDED = ("layer", "attn", "mlp", "down_proj_in")
+"""Sites that every decoder must have; the others are for those that have them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Model:
     tokenizer: Any
     """The transformers tokenizer."""
     source: Source
+    _read: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _ = self.layers  # refuses an architecture whose sites are not found
@@ -43,6 +44,9 @@ class Model:
                 f"the tokenizer of {self.id!r} has {tokens} tokens but the model has only {rows} embedding rows; "
                 "use the tokenizer that the model was trained with"
             )
+        check_sites(
+            self, [site for site in SITES if all(_find(layer, PATHS[site]) is not None for layer in self.layers)]
+        )
 
     @property
     def id(self) -> str:
@@ -50,25 +54,28 @@ class Model:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the files that the model was loaded from, as they are when first asked."""
+        """Digest of the files that the model was loaded from, as they are when first asked; of a GGUF file, its own."""
         return self.source.sha256()
 
     @cached_property
     def decoder(self) -> nn.Module:
-        """The stack of layers without the language-model head."""
-        return self.hf.get_decoder()
-
-    @cached_property
-    def layers(self) -> Any:
-        """The decoder layers (a ModuleList). Raises ZkitError if they lack ``self_attn`` or ``mlp.down_proj``."""
-        layers = getattr(self.decoder, "layers", None)
-        names = ("self_attn", "mlp", "mlp.down_proj")
-        if not layers or any(_find(layer, name) is None for layer in layers for name in names):
+        """The stack of layers without the language-model head: the one that has all sites, however deep it lies."""
+        own = self.hf.get_decoder()
+        if _has_sites(own):
+            return own
+        deeper = [module for module in self.hf.modules() if _has_sites(module)]
+        if len(deeper) != 1:
+            paths = ", ".join(PATHS[site] for site in _NEEDED if PATHS[site])
             raise ZkitError(
-                f"{type(self.hf).__name__} is not supported: looked for {type(self.decoder).__name__}.layers[i] with "
-                f"{', '.join(names)} and did not find them all; Qwen, Llama, Mistral and Gemma decoders have them"
+                f"{type(self.hf).__name__} is not supported: looked for {type(own).__name__}.layers[i] with {paths}, "
+                f"and {len(deeper)} places have them all, not one; Qwen, Llama, Mistral and Gemma decoders have one"
             )
-        return layers
+        return deeper[0]
+
+    @property
+    def layers(self) -> Any:
+        """The decoder layers (a ModuleList). Raises ZkitError if there are none that have all sites."""
+        return self.decoder.layers
 
     @property
     def n_layers(self) -> int:
@@ -80,27 +87,33 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return self.hf.get_input_embeddings().weight.device
+        """Where tokens go: to the embedding, or to where accelerate brings its weights while it runs."""
+        embedding = self.hf.get_input_embeddings()
+        if embedding.weight.is_meta and hasattr(embedding, "_hf_hook"):
+            return torch.device(embedding._hf_hook.execution_device)
+        return embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         return self.hf.dtype
 
     def site(self, site: str, layer: int) -> nn.Module:
-        """The module whose output (for ``"down_proj_in"``: whose input) is the site. ZkitError for an unknown site."""
+        """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
+
+        Raises ZkitError for an unknown site or layer, and for a site that this architecture does not have.
+        """
         block = self.layers[self.check_layer(layer)]
         if site not in SITES:
             raise ZkitError(f"unknown site {site!r}; sites are {', '.join(SITES)}")
-        return {
-            "layer": block,
-            "attn": block.self_attn,
-            "mlp": block.mlp,
-            "down_proj_in": block.mlp.down_proj,
-        }[site]
+        module = _find(block, PATHS[site])
+        if module is None:
+            raise ZkitError(f"{self.id!r} has no site {site!r}: its layers have no {PATHS[site]}; use another site")
+        return module
 
     def width(self, site: str) -> int:
         """The size of the last axis at a site."""
-        return self.layers[0].mlp.down_proj.in_features if site == "down_proj_in" else self.d_model
+        module = self.site(site, 0)
+        return getattr(module, "in_features", self.d_model) if at_input(site) else self.d_model
 
     def check_layer(self, layer: int) -> int:
         """Return ``layer`` if the model has it. ZkitError otherwise; layers count from 0 and never from the end."""
@@ -109,18 +122,12 @@ class Model:
         return int(layer)
 
     def render(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Each prompt as the text the model reads: chat template, thinking off, opened for the answer."""
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ZkitError(f"the tokenizer of {self.id!r} has no chat template; pass chat=False to use the plain text")
-        return [
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt),
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=False,
-            )
-            for prompt in check_prompts(prompts)
-        ]
+        """Each prompt as the text the model reads: chat template, thinking off, opened for the answer.
+
+        A conversation that ends with the assistant's message is left open after it: the model continues that message.
+        Raises ZkitError as :func:`zkit.templates.render` does.
+        """
+        return templates.render(self.tokenizer, prompts, self.id)
 
     def tokenize(self, prompts: Sequence[Prompt], chat: bool = True) -> BatchEncoding:
         """``input_ids`` and ``attention_mask``, int64 [batch, seq], left-padded, on the model's device.
@@ -159,11 +166,35 @@ class Model:
         joined = {name: torch.cat((batch[name], tail[name]), dim=1) for name in ("input_ids", "attention_mask")}
         return BatchEncoding(joined), batch["input_ids"].shape[1]
 
-    @cached_property
+    @property
     def template_width(self) -> tuple[int, int]:
         """Tokens that the chat template puts before a user message and after it. ZkitError without a template."""
-        one, two = (self.tokenizer(text, add_special_tokens=False).input_ids for text in self.render(["one", "two"]))
-        return _shared(one, two), _shared(one[::-1], two[::-1])
+        return self._of_template("width", templates.around)
+
+    @property
+    def end_of_turn(self) -> int:
+        """The token that ends an answer: what the chat template closes it with, else the tokenizer's end of text.
+
+        Raises ZkitError if there is neither.
+        """
+        closing = self._of_template("end", templates.end_of_turn)
+        if closing is None and self.tokenizer.eos_token_id is None:
+            raise ZkitError(f"nothing ends an answer of {self.id!r}; set model.tokenizer.eos_token")
+        return int(self.tokenizer.eos_token_id if closing is None else closing)
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """Where generation stops: at the end of a turn, and at the ends of a text that model and tokenizer name."""
+        closing, own = self._of_template("end", templates.end_of_turn), self.hf.generation_config.eos_token_id
+        named = [closing, self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+        return sorted({int(token) for token in named if token is not None})
+
+    def _of_template(self, what: str, read: Any) -> Any:
+        """What is read off the chat template, once for each template that the tokenizer is given."""
+        key = (what, str(self.tokenizer.chat_template))
+        if key not in self._read:
+            self._read[key] = read(self.tokenizer, self.id)
+        return self._read[key]
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int = 96, chat: bool = True) -> list[str]:
         """Greedy answers, one per prompt. See :func:`zkit.generation.complete` for token counts and many arms."""
@@ -173,72 +204,38 @@ class Model:
 def load(
     model: str | Path = "embedded",
     dtype: str | torch.dtype | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     device_map: str | Mapping[str, Any] | None = None,
     attn_implementation: str | None = None,
+    gguf: str | None = None,
 ) -> Model:
-    """Load the embedded model, a Hugging Face id, or a folder.
+    """Load the embedded model, a Hugging Face id, a folder, or a GGUF file.
 
     dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or None for the dtype the weights are stored in.
     device: where to put the whole model; device_map: accelerate's placement, instead of ``device``.
+    gguf: a GGUF file of the folder or hub repository that ``model`` names; ``org/name/file.gguf`` says the same. Such a
+    file is dequantised once (:mod:`zkit.gguf_model`), into float32 in the cache folder (``$ZKIT_CACHE``, by default
+    ``~/.cache/zkit``), and read from there from then on. Its dequantised weights are not those it was quantised from.
 
-    Raises ZkitError for a missing folder, an unreachable hub, a folder without a tokenizer or with incomplete
-    weights, a tokenizer larger than the embedding, an unknown dtype, an architecture whose sites are not found.
+    An adapter (PEFT) is merged into its base. Raises ZkitError for what is no name of a model, a missing folder, an
+    unreachable hub, a folder or file without a tokenizer or with incomplete weights, a tokenizer larger than the
+    embedding, an unknown dtype, a device that is not there, and an architecture whose sites are not found or not run
+    as edits and recordings need them (:mod:`zkit.probe`).
     """
-    source = resolve(model)
-    if source.path is not None and not any((source.path / name).is_file() for name in _TOKENIZER_FILES):
-        raise ZkitError(
-            f"{source.path} has no tokenizer ({', '.join(_TOKENIZER_FILES)}); "
-            "save the model's tokenizer beside the weights with `tokenizer.save_pretrained`"
-        )
-    if device is not None and device_map is not None:
-        raise ZkitError("give device or device_map, not both")
-    options = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attn_implementation}
-    offline = source.offline()  # then what is cached must do
-    bars = hf_logging.is_progress_bar_enabled()
-    if source.path is not None:
-        hf_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.location, local_files_only=offline)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.location,
-            local_files_only=offline,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, by name
-            **{name: value for name, value in options.items() if value is not None},
-        )
-    except Exception as error:  # a broken file makes transformers, tokenizers and safetensors raise all kinds
-        if source.path is not None:
-            problem = f"{source.path} does not hold a usable model; save one there with `save_pretrained`"
-        elif offline:
-            problem = "it is no folder here, it is not cached, and the Hugging Face hub does not answer; give a folder"
-        else:
-            problem = "it is no folder here, and the Hugging Face hub does not give it out; check the name"
-        raise ZkitError(f"cannot load model {source.id!r}: {problem} ({_first_line(error)})") from error
-    finally:
-        if bars:
-            hf_logging.enable_progress_bar()
-    hf, report = loaded
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if missing:
-        raise ZkitError(
-            f"the weights of {source.id!r} do not fit its config.json: {len(missing)} tensors missing or of another "
-            f"shape, the first {missing[0]!r}; restore the checkpoint's own config.json"
-        )
-    if device is not None:
-        hf = hf.to(device)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return Model(hf.eval().requires_grad_(False), tokenizer, source)
+    source = resolve(model, gguf)
+    hf, tokenizer = loading.read(source, dtype, device, device_map, attn_implementation)
+    loaded = Model(hf.eval().requires_grad_(False), tokenizer, source)
+    if source.gguf:
+        _ = loaded.sha256  # known already; the file may be another one when it is first asked for
+    return loaded
 
 
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | str:
-    if dtype is None or dtype in ("", "auto"):
-        return "auto"
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found not in (torch.float32, torch.bfloat16, torch.float16):
-        raise ZkitError(f"unknown dtype {dtype!r}; use 'float32', 'bfloat16', 'float16' or 'auto'")
-    return found
+def _has_sites(module: Any) -> bool:
+    """Whether a module is a decoder: a stack of layers each of which has the sites that are needed."""
+    layers = getattr(module, "layers", None)
+    if not isinstance(layers, nn.ModuleList) or not layers:
+        return False
+    return all(_find(layer, PATHS[site]) is not None for layer in layers for site in _NEEDED)
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:
@@ -246,12 +243,3 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
         return module.get_submodule(path)
     except AttributeError:
         return None
-
-
-def _shared(one: Sequence[int], two: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    return next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
-
-
-def _first_line(error: Exception) -> str:
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:200]

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from zkit.errors import ZkitError
 
 Prompt = str | Sequence[Mapping[str, str]]
-"""One user message, or a conversation of ``{"role": ..., "content": ...}`` messages."""
+"""One user message, or a conversation of ``{"role": ..., "content": ...}`` messages.
+
+A conversation is answered, unless its last message is the assistant's: that one is continued.
+"""
 
 
 def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
@@ -21,7 +24,8 @@ def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
     for i, prompt in enumerate(prompts):
         if not isinstance(prompt, str) and not _is_conversation(prompt):
             raise ZkitError(
-                f"prompt {i} is {str(prompt)[:40]!r}; a prompt is a string, or a list of messages with role and content"
+                f"prompt {i} is {str(prompt)[:40]!r}; a prompt is a string, or a list of messages with texts as "
+                "role and content"
             )
     return prompts
 
@@ -39,8 +43,12 @@ def _is_conversation(prompt: object) -> bool:
     return (
         isinstance(prompt, Sequence)
         and len(prompt) > 0
-        and all(isinstance(message, Mapping) and {"role", "content"} <= message.keys() for message in prompt)
+        and all(isinstance(message, Mapping) and _has_texts(message) for message in prompt)
     )
+
+
+def _has_texts(message: Mapping[str, object]) -> bool:
+    return all(isinstance(message.get(name), str) for name in ("role", "content"))
 
 
 def check_batch_size(batch_size: int) -> int:

@@ -1,4 +1,4 @@
-"""Claims: what is said, the rule fixed before the run, and what the results say about it.
+"""Claims: what is said, the rule and when it was put down, and what the results say about it.
 
 A rule is data, not code (:mod:`zkit.claims.rules`). It can therefore be printed beside its verdict, stored with it and
 judged again. :mod:`zkit.claims.ledger` keeps claims with their history; :mod:`zkit.claims.conjectures` holds those of
@@ -6,11 +6,12 @@ the book. Both are imported by name: a chapter that does not read the ledger nee
 """
 
 from zkit.claims.boards import board
-from zkit.claims.claim import Claim, Published, Status, Verdict, judge
+from zkit.claims.claim import Added, Claim, Published, Status, Verdict, judge
 from zkit.claims.rules import ROUNDING, AllOf, AnyOf, Bound, Finding, Operator, Rule, rule_from_dict
 
 __all__ = [
     "ROUNDING",
+    "Added",
     "AllOf",
     "AnyOf",
     "Bound",

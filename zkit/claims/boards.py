@@ -10,18 +10,23 @@ from zkit.claims.claim import Claim, Verdict
 
 
 def board(verdicts: Iterable[Verdict]) -> str:
-    """HTML table of verdicts: claim, status beside the published one, rule beside the published one, what was found."""
-    head = ("Claim", "Verdict", "Rule, fixed before the run", "Found")
+    """HTML table of verdicts: claim, status and rule, both beside the published ones, when the rule came, findings."""
+    head = ("Claim", "Verdict", "Rule, and since when", "Found")
     rows = [
         (
             f"<strong>{escape(v.claim.id)}</strong> {escape(v.claim.sentence)}",
             f"<strong>{escape(v.status)}</strong> on {escape(v.model)}" + published(v.claim),
-            escape(v.claim.says) + published_rule(v.claim),
+            escape(v.claim.says) + since(v.claim) + published_rule(v.claim),
             "<br>".join(escape(finding.wording) for finding in v.findings),
         )
         for v in verdicts
     ]
     return tables.raw(head, rows, "Claims and verdicts")
+
+
+def since(claim: Claim) -> str:
+    """When the claim's rule came, as another line of a cell."""
+    return f"<br><em>{escape(claim.since)}</em>"
 
 
 def published(claim: Claim) -> str:

@@ -1,16 +1,46 @@
-"""A claim, and the verdict that its rule gives on the results of one model."""
+"""A claim, when its rule came, and the verdict that the rule gives on the results of one model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal, get_args
 
 from zkit.claims.rules import Finding, Rule, rule_from_dict
 from zkit.errors import ZkitError
 
 Published = Literal["confirmed", "refuted", "open"]
+BEFORE = "fixed before the run"
 Status = Literal["confirmed", "refuted", "open", "analogue holds", "analogue fails", "not testable"]
+
+
+@dataclass(frozen=True)
+class Added:
+    """That a rule, or a part of it, was put down or changed after first results had been seen: on which day, and why.
+
+    ``day`` is an ISO date ("2026-11-21"). Raises ZkitError for another form of date and for an empty reason.
+    """
+
+    day: str
+    why: str
+
+    def __post_init__(self) -> None:
+        try:
+            well_formed = date.fromisoformat(self.day).isoformat() == self.day
+        except (TypeError, ValueError):
+            well_formed = False
+        if not well_formed:
+            raise ZkitError(f'the day on which a rule was added is written like "2026-11-21", not {self.day!r}')
+        if not (isinstance(self.why, str) and self.why):
+            raise ZkitError(f"a rule that was added on {self.day} needs a text that says 'why'")
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Added:
+        """Raises ZkitError where the record is none."""
+        if not isinstance(record, Mapping) or set(record) != {"day", "why"}:
+            raise ZkitError(f"'added' has the keys 'day' and 'why', not {record!r}")
+        return cls(record["day"], record["why"])
 
 
 @dataclass(frozen=True)
@@ -20,6 +50,7 @@ class Claim:
     ``model`` is the id the sentence speaks of ("embedded", "Qwen/Qwen3-0.6B"); ``source`` says who claims it
     and where; ``says`` puts the rule in words; ``published`` is the status its authors gave it and
     ``published_rule`` their rule in words, None where they gave none; ``note`` says what a reader must know of the two.
+    ``added`` is None only if the rule stood, as it is, before any of its results had been seen.
     """
 
     id: str
@@ -31,6 +62,7 @@ class Claim:
     published: Published | None = None
     published_rule: str | None = None
     note: str | None = None
+    added: Added | None = None
 
     def __post_init__(self) -> None:
         for name in ("id", "sentence", "source", "model", "says"):
@@ -38,12 +70,24 @@ class Claim:
                 raise ZkitError(f"claim {self.id or self.sentence!r}: {name!r} is empty")
         check_published(self.id, self.published)
 
+    @property
+    def since(self) -> str:
+        """When the rule was put down, in words."""
+        return f"as it is since {self.added.day}, after first results: {self.added.why}" if self.added else BEFORE
+
+    @property
+    def stated(self) -> str:
+        """The rule in words; where it was added after first results, with the day and the reason."""
+        return f"{self.says} ({self.since})" if self.added else self.says
+
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "rule": self.rule.to_dict()}
+        return {**vars(self), "rule": self.rule.to_dict(), "added": vars(self.added) if self.added else None}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Claim:
-        return cls(**{**record, "rule": rule_from_dict(record["rule"])})
+        """Raises ZkitError for what is no rule, and for a date or reason that is none."""
+        added = None if record.get("added") is None else Added.from_dict(record["added"])
+        return cls(**{**record, "rule": rule_from_dict(record["rule"]), "added": added})
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zkit.claims.claim import Claim, Verdict, judge
 from zkit.claims.records import Event, Record, Untested
 from zkit.errors import ZkitError
+from zkit.reading import read_json
+from zkit.yaml_files import read_yaml
 
 SCHEMA = 1
 NO_RULE = "no rule"
-# libyaml reads ten times faster; not every wheel of PyYAML has it.
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -108,20 +106,13 @@ class Ledger:
     @classmethod
     def load(cls, path: str | Path) -> Ledger:
         """Read a YAML file: ``records:``, a list. Raises ZkitError naming file and record."""
-        try:
-            found = yaml.load(_text(path), Loader=_YAML)
-        except yaml.YAMLError as error:
-            raise ZkitError(f"{path} is not YAML: {error}") from error
-        return cls._from(found, path)
+        return cls._from(read_yaml(path), path)
 
     @classmethod
     def read(cls, path: str | Path) -> Ledger:
         """Inverse of :meth:`save`. Raises ZkitError naming file and record."""
-        try:
-            found = json.loads(_text(path))
-        except json.JSONDecodeError as error:
-            raise ZkitError(f"{path} is not JSON: {error}; Ledger.load reads YAML") from error
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        found = read_json(path)
+        if not isinstance(found, dict) or found.get("schema") is True or found.get("schema") != SCHEMA:
             raise ZkitError(f"{path} is no ledger of schema {SCHEMA}; Ledger.save writes one")
         return cls._from(found, path)
 
@@ -160,10 +151,3 @@ class Ledger:
         known = {record.id.lower(): record.id for record in self.records}
         closest = difflib.get_close_matches(id.lower(), known, n=1, cutoff=0)
         return f"did you mean {known[closest[0]]}?" if closest else "the ledger is empty"
-
-
-def _text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ZkitError(f"{path} cannot be read as a ledger ({error}); Ledger.save writes one") from error

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import Field
 
 from zkit.claims.claim import Claim, Published, Status, Verdict, check_published
-from zkit.claims.rules import Finding
+from zkit.claims.rules import Finding, Operator
 from zkit.errors import ZkitError
+from zkit.reading import Checked, check
 
 Kind = Literal["conjecture", "evidence", "refutation", "refinement"]
 _Made = TypeVar("_Made")
@@ -167,7 +170,7 @@ class Record:
             else:
                 raise ZkitError("give it a 'rule' and what it 'says', or the 'reason' why it has none")
             history = tuple(map(Event.from_dict, _list(record, "history", where)))
-            successors = tuple(map(str, _list(record, "successors", where)))
+            successors = tuple(check(list[str], _list(record, "successors", where), where, "give ids in quotes"))
         except ZkitError as error:
             raise ZkitError(str(error) if where in str(error) else f"{where}: {error}") from error
         return cls(claim, history, successors)
@@ -200,13 +203,25 @@ def _checked(kind: Any, record: Mapping[str, Any], where: str) -> dict[str, Any]
     for key, required in known.items():
         if required and key not in record:
             raise ZkitError(f"{where}: the key {key!r} is missing")
-        if key not in ("rule", "findings") and not isinstance(record.get(key), str | None):
+        if key not in ("rule", "findings", "added") and not isinstance(record.get(key), str | None):
             raise ZkitError(f"{where}: {key!r} must be a text, not {record[key]!r}; put it in quotes")
     return dict(record)
 
 
+class _Finding(Checked):
+    """The record of a :class:`Finding`."""
+
+    statistic: str
+    op: Operator
+    bound: float
+    value: float | None
+    ci: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    n: int | None
+    unit: str | None
+    holds: bool | None
+    note: str
+
+
 def _finding(record: Any) -> Finding:
-    try:
-        return Finding.from_dict(record)
-    except (TypeError, KeyError) as error:
-        raise ZkitError(f"not a finding: {record!r} ({error}); findings are written by the ledger") from error
+    check(_Finding, record, f"not a finding: {str(record)[:80]}", "findings are written by the ledger")
+    return Finding.from_dict(record)

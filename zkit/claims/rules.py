@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from zkit.errors import ZkitError
@@ -66,8 +67,8 @@ class Bound:
             raise ZkitError(f"a rule compares with one of {', '.join(get_args(Operator))}, not {self.op!r}")
         if not self.statistic:
             raise ZkitError("a bound needs the name of the statistic it reads")
-        if not math.isfinite(self.bound):
-            raise ZkitError(f"the bound on {self.statistic!r} must be a finite number, not {self.bound}")
+        if not (_is_number(self.bound) and math.isfinite(self.bound)):
+            raise ZkitError(f"the bound on {self.statistic!r} must be a finite number, not {str(self.bound)[:40]}")
 
     @property
     def wording(self) -> str:
@@ -174,9 +175,20 @@ def rule_from_dict(record: Mapping[str, Any]) -> Rule:
             return AllOf(tuple(map(rule_from_dict, rules)))
         case {"any": [*rules]}:
             return AnyOf(tuple(map(rule_from_dict, rules)))
-        case {"statistic": str(statistic), "op": op, "bound": int() | float() as bound}:
-            return Bound(statistic, op, float(bound))
+        case {"statistic": str(statistic), "op": op, "bound": int() | float() as bound} if not isinstance(bound, bool):
+            return Bound(statistic, op, bound)
     raise ZkitError(f"not a rule: {record!r}; expected keys 'all', 'any', or 'statistic', 'op' and 'bound'")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a float can hold ``value``, finite or not; truth is no number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | None, int | None, str | None]:
@@ -185,6 +197,10 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     if not isinstance(record, Mapping) or "value" not in record:
         raise ZkitError(f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {record!r}")
     value, ci = record["value"], record.get("ci")
+    pair = isinstance(ci, list | tuple) and len(ci) == 2 and all(map(_is_number, ci))
+    if not ((value is None or _is_number(value)) and (ci is None or pair)):
+        shown = f"{value!r:.60} and {ci!r:.60}"
+        raise ZkitError(f"statistic {name!r}: 'value' and 'ci' [low, high] must be numbers, not {shown}")
     interval = (float(ci[0]), float(ci[1])) if ci is not None else None
     if value is None or not all(map(math.isfinite, (value, *(interval or ())))):
         value = interval = None  # half a number is none, and JSON has no word for it

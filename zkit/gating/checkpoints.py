@@ -1,58 +1,65 @@
 """Read gates in every published layout, and write one folder that all of them can be read from.
 
-A folder holds ``lambda_logits.pt`` (a state dict with one vector for each layer, or one tensor for all) and may hold
-``neuron_indices.json``, ``gate_stats.json`` and thresholds. What zkit writes has ``gates.safetensors`` besides: the
-same logits with the note, and no pickle. Source: the cards of the Qwen3 lambda gates and their folders.
+A folder holds ``lambda_logits.pt`` (a state dict with one vector for each layer, or one tensor for all, [n_layers,
+d_mlp] or in a row) and may hold ``neuron_indices.json``, ``gate_stats.json`` and thresholds. What zkit writes has
+``gates.safetensors`` besides: the same logits with the note, and no pickle.
+Source: the cards of the Qwen3 lambda gates and their folders.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import ConfigDict, PositiveInt
 from safetensors.torch import save_file
 from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.gating.gates import Gates, knowledge_neurons, stack
+from zkit.reading import Checked, check, layer_number, parse_json, read_json, read_text
+from zkit.tensor_files import by_layer, read_safetensors, read_state
 
 SAFETENSORS, PICKLE = "gates.safetensors", "lambda_logits.pt"
 INDICES, STATISTICS = "neuron_indices.json", "gate_stats.json"
 THRESHOLDS = ("selected_thresholds.txt", "thresholds.txt")
 _FORMAT = "zkit-gates-1"
-_KEY = re.compile(r"(?:^|\.)layers\.(\d+)\.mlp\.lambda_logits$")
+_KEY = re.compile(r"(?:^|\.)layers\.([^.]+)\.mlp\.lambda_logits$")
 WRITTEN_KEY = "module.model.layers.{}.mlp.lambda_logits"
 
 
-def load(path: str | Path) -> Gates:
+def load(path: str | Path, n_layers: int | None = None) -> Gates:
     """Gates from a folder, a ``.safetensors`` or a ``.pt`` file.
 
     Of a folder that has both, ``gates.safetensors`` is read and must agree with ``lambda_logits.pt``. No code in a file
     is ever run. What a folder says about its gates goes into the note: its thresholds, and how many neurons its
-    ``neuron_indices.json`` lists that are not below 0.5, or leaves out.
-    Raises ZkitError for a missing or damaged file, pickled objects, missing layers, and logits that are not finite.
+    ``neuron_indices.json`` lists that are not below 0.5, or leaves out. All gates in a row, layer after layer, are cut
+    into ``n_layers``, or as many as ``gate_stats.json`` says; gates of another number of layers are then refused.
+    Raises ZkitError for a missing or damaged file, pickled objects, missing layers, two tensors for one layer, gates in
+    a row of which nobody says how many layers they are, tensors that are not dense floating numbers, logits that are
+    not finite, and other files of the folder that are damaged or speak of other gates.
     """
-    path = Path(path)
-    if not path.exists():
+    if not isinstance(path, str | Path) or not os.path.exists(path):
         raise ZkitError(f"there are no gates at {path}; give a folder with {PICKLE} or {SAFETENSORS}, or such a file")
-    if path.is_file():
-        return _read_safetensors(path) if path.suffix == ".safetensors" else Gates(_read_pickle(path))
+    path = Path(path)
+    if not path.is_dir():
+        return _read(path, n_layers)
     safe, pickled = path / SAFETENSORS, path / PICKLE
     if not safe.is_file() and not pickled.is_file():
         raise ZkitError(f"{path} holds neither {PICKLE} nor {SAFETENSORS}; give the folder of one variant")
-    gates = _read_safetensors(safe) if safe.is_file() else Gates(_read_pickle(pickled))
-    if safe.is_file() and pickled.is_file() and not torch.equal(_read_pickle(pickled).float(), gates.logits):
+    statistics = _statistics(path / STATISTICS)
+    gates = _read(safe if safe.is_file() else pickled, statistics.n_layers if n_layers is None else n_layers)
+    if safe.is_file() and pickled.is_file() and not torch.equal(_read(pickled, gates.n_layers).logits, gates.logits):
         raise ZkitError(f"{safe} and {pickled} hold different gates; keep the one you mean")
-    return Gates(gates.logits, {**gates.note, **_beside(path, gates)})
+    return Gates(gates.logits, {**gates.note, **_beside(path, gates, statistics)})
 
 
 def save(gates: Gates, folder: str | Path) -> Path:
@@ -101,64 +108,104 @@ def save_half(gates: Gates, path: str | Path) -> Path:
 def _write(gates: Gates, path: Path, dtype: torch.dtype) -> None:
     try:
         note = json.dumps(dict(gates.note))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ZkitError(
             f"the gates' note cannot be written as JSON ({error}); keep to text, numbers and lists"
         ) from error
+    _read_note(note, "the gates' note")  # what is written can be read again
     save_file({"logits": gates.logits.to(dtype).contiguous()}, path, {"format": _FORMAT, "note": note})
     path.chmod(0o644)  # safetensors makes files for their owner alone
 
 
-def _read_safetensors(path: Path) -> Gates:
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in list(file.keys())}
-    except SafetensorError as error:
-        raise ZkitError(f"{path} is not a safetensors file ({error})") from error
-    if meta.get("format") == _FORMAT:
-        return Gates(tensors["logits"], json.loads(meta["note"]))
-    return Gates(_from_state(tensors, path))
+class _Note(Checked):
+    """What is known to stand in a note; it may say more."""
+
+    model_config = ConfigDict(extra="allow")
+    variant: str | None = None
+    scale: str | None = None
+    gate: str | None = None
+    model: str | None = None
+    model_sha256: str | None = None
+    recipe: dict[str, Any] | None = None
 
 
-def _read_pickle(path: Path) -> Tensor:
+def _read_note(text: str, where: str) -> dict[str, Any]:
+    note: dict[str, Any] = parse_json(text, where)
+    check(_Note, note, where, "mend the note and save the gates again")
+    return note
+
+
+class _Statistics(Checked):
+    """What of ``gate_stats.json`` can be compared with the gates; published ones say more."""
+
+    model_config = ConfigDict(extra="allow")
+    total_gates: int | None = None
+    n_layers: PositiveInt | None = None
+    d_mlp: PositiveInt | None = None
+
+
+def _read(path: Path, n_layers: int | None) -> Gates:
+    note: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        state, meta = read_safetensors(path)
+        kind = meta.get("format", "")
+        if kind == _FORMAT:
+            if set(state) != {"logits"} or "note" not in meta:
+                raise ZkitError(
+                    f"{path} should hold the tensor 'logits' and a note; copy it again, or save the gates anew"
+                )
+            note = _read_note(meta["note"], f"the note of {path}")
+        elif kind.startswith("zkit-"):
+            raise ZkitError(f"{path} is a {kind} file, not one of gates ({_FORMAT}); give the gates")
+        found: Any = state
+    else:
+        found = read_state(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ZkitError(
-            f"{path} is damaged, or holds pickled objects besides tensors, which could run code; copy it again, or ask "
-            "for a state dict of tensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ZkitError(f"{path} cannot be read ({reason}); copy it again") from error
-    if isinstance(state, Tensor):
-        return state
+        logits = found if isinstance(found, Tensor) else _from_state(found, path)
+        return Gates(_shaped(logits, n_layers, path), note)
+    except ZkitError as error:
+        raise ZkitError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _from_state(state: Any, path: Path) -> Tensor:
+    """One vector for each layer under ``...layers.<i>.mlp.lambda_logits``, or one tensor for all layers."""
     if not isinstance(state, Mapping):
         raise ZkitError(f"{path} holds a {type(state).__name__}; a state dict of gate logits was expected")
-    return _from_state(state, path)
-
-
-def _from_state(state: Mapping[str, Any], path: Path) -> Tensor:
-    """One vector for each layer under ``...layers.<i>.mlp.lambda_logits``, or one tensor [n_layers, d_mlp]."""
-    found = {int(m[1]): value for key, value in state.items() if (m := _KEY.search(str(key)))}
-    if not found:
-        whole = [value for value in state.values() if isinstance(value, Tensor) and value.dim() == 2]
+    names = by_layer(state, _KEY, str(path))
+    if not names:
+        whole = [value for value in state.values() if isinstance(value, Tensor) and value.dim() in (1, 2)]
         if len(state) == 1 and whole:
             return whole[0]
         raise ZkitError(
             f"{path} has no keys like '{WRITTEN_KEY.format('<i>')}' and is not one tensor [n_layers, d_mlp]; "
-            f"its keys begin with {', '.join(map(repr, list(state)[:3])) or 'nothing'}"
+            f"its keys begin with {', '.join(ascii(key)[:80] for key in list(state)[:3]) or 'nothing'}"
         )
-    for key, value in state.items():
-        if _KEY.search(str(key)) and not isinstance(value, Tensor):
-            raise ZkitError(f"{path} holds a {type(value).__name__} under {key!r}; a tensor was expected")
-    missing = sorted(set(range(max(found) + 1)) - set(found))
-    if missing:
-        raise ZkitError(f"{path} lacks the gates of layers {', '.join(map(str, missing))}; copy the checkpoint again")
-    return stack([found[i].detach().flatten().float() for i in range(len(found))])
+    if lacking := max(names) + 1 - len(names):
+        first = ", ".join(str(i) for i in islice((i for i in range(max(names)) if i not in names), 9))
+        more = "" if lacking <= 9 else f" and {lacking - 9:,} more"
+        raise ZkitError(f"{path} lacks the gates of layers {first}{more}; copy the checkpoint again")
+    for name in names.values():
+        if not isinstance(state[name], Tensor):
+            raise ZkitError(f"{path} holds a {type(state[name]).__name__} under {name!r}; a tensor was expected")
+    return stack([state[names[i]].detach().flatten().float() for i in range(len(names))])
 
 
-def _beside(folder: Path, gates: Gates) -> dict[str, Any]:
+def _shaped(logits: Tensor, n_layers: int | None, path: Path) -> Tensor:
+    if logits.dim() == 1:
+        if n_layers is None:
+            raise ZkitError(
+                f"{path} holds {len(logits):,} gates in a row; gate logits must be [n_layers, d_mlp], so say how many "
+                "layers they are: load(path, n_layers=model.n_layers)"
+            )
+        if n_layers < 1 or len(logits) % n_layers:
+            raise ZkitError(f"{path} holds {len(logits):,} gates in a row, which are not {n_layers} equal layers")
+        return logits.reshape(n_layers, -1)
+    if n_layers is not None and logits.dim() == 2 and len(logits) != n_layers:
+        raise ZkitError(f"{path} holds gates of {len(logits)} layers, not of {n_layers}; load those of your model")
+    return logits
+
+
+def _beside(folder: Path, gates: Gates, statistics: _Statistics) -> dict[str, Any]:
     """What the other files of a folder say about its gates."""
     note: dict[str, Any] = {}
     for name in THRESHOLDS:
@@ -166,35 +213,47 @@ def _beside(folder: Path, gates: Gates) -> dict[str, Any]:
             note["thresholds"] = _thresholds(folder / name)
             break
     if (folder / INDICES).is_file():
-        listed = {(int(i), int(n)) for i, row in _json(folder / INDICES).items() for n in row}
         own = {(i, n) for i, row in knowledge_neurons(gates).items() for n in row}
-        note["indices_wrong"] = len(listed ^ own)
-    if (folder / STATISTICS).is_file():
-        total = _json(folder / STATISTICS).get("total_gates")
-        if total is not None and int(total) != gates.logits.numel():
+        note["indices_wrong"] = len(_indices(folder / INDICES, gates) ^ own)
+    for name, ours in (("total_gates", gates.logits.numel()), ("n_layers", gates.n_layers), ("d_mlp", gates.d_mlp)):
+        said = getattr(statistics, name)
+        if said is not None and said != ours:
+            what = {"total_gates": "gates", "n_layers": "layers", "d_mlp": "gates in a layer"}[name]
             raise ZkitError(
-                f"{folder / STATISTICS} speaks of {int(total):,} gates, {folder} holds {gates.logits.numel():,}; "
+                f"{folder / STATISTICS} speaks of {said:,} {what}, {folder} holds {ours:,}; "
                 "the files belong to different gates"
             )
     return note
 
 
+def _statistics(path: Path) -> _Statistics:
+    return (
+        check(_Statistics, read_json(path), str(path), "copy it again or take it away")
+        if path.is_file()
+        else _Statistics()
+    )
+
+
+def _indices(path: Path, gates: Gates) -> set[tuple[int, int]]:
+    """The neurons that a ``neuron_indices.json`` lists, by layer."""
+    rows = check(dict[str, list[int]], read_json(path), str(path), "copy it again or take it away")
+    found = set()
+    for name, row in rows.items():
+        layer = layer_number(name, str(path))
+        if layer >= gates.n_layers or not all(0 <= n < gates.d_mlp for n in row):
+            raise ZkitError(f"{path} lists neurons of layer {layer} that the gates do not have; it belongs to others")
+        if len(set(row)) != len(row):
+            raise ZkitError(f"{path} lists a neuron of layer {layer} twice; copy it again or take it away")
+        found |= {(layer, n) for n in row}
+    return found
+
+
 def _thresholds(path: Path) -> list[float]:
-    text = path.read_text()
-    try:
-        found = [float(x) for x in re.split(r"[,\s]+", text.strip())]
-    except ValueError as error:
-        raise ZkitError(f"{path} should list numbers between 0 and 1, separated by commas: {text[:60]!r}") from error
-    if not all(0 < x < 1 for x in found):
-        raise ZkitError(f"{path} lists {next(x for x in found if not 0 < x < 1)}, which is no gate; expected 0 to 1")
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ZkitError(f"{path} is not JSON ({error}); copy it again or take it away") from error
-    if not isinstance(found, dict):
-        raise ZkitError(f"{path} should hold one JSON object; it holds a {type(found).__name__}")
-    return found
+    text = read_text(path)
+    words = re.split(r"[,\s]+", text.strip())
+    if not all(re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", word) for word in words):
+        raise ZkitError(f"{path} should list numbers between 0 and 1, separated by commas: {text[:60]!r}")
+    for x in map(float, words):
+        if not 0 < x < 1:
+            raise ZkitError(f"{path} lists {x}, which is no gate; expected 0 to 1")
+    return list(map(float, words))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
+from zkit.tensor_files import dense
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -23,13 +24,15 @@ OFF_FRACTIONS = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Gates:
     """Gates lambda = sigmoid(logits), [n_layers, d_mlp]; ``note`` says how they were made and travels with the file.
 
-    Source: the cards of the Qwen3 lambda gates. Raises ZkitError for logits that are not finite or not two-dimensional.
+    Source: the cards of the Qwen3 lambda gates. Raises ZkitError for logits that are not finite or not two-dimensional,
+    and for tensors that are not dense floating numbers.
     """
 
     logits: Float[Tensor, "n_layers d_mlp"]
     note: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        dense(self.logits, "the gates' logits")
         if self.logits.dim() != 2 or self.logits.numel() == 0:
             raise ZkitError(f"gate logits must be [n_layers, d_mlp]; these have the shape {tuple(self.logits.shape)}")
         object.__setattr__(self, "logits", self.logits.detach().to("cpu", torch.float32))

@@ -5,7 +5,6 @@ PopQA (Mallen et al. 2023) gives facts to forget, NuminaMath-CoT (Li et al. 2024
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from zkit.errors import ZkitError
 from zkit.gating.evaluate import Question, Task
 from zkit.gating.texts import Text, mark
+from zkit.reading import check, parse_json
 
 POPQA, NUMINA = "akariasai/PopQA", "AI-MO/NuminaMath-CoT"
 
@@ -49,12 +49,10 @@ def _text(row: Mapping[str, Any], sentences: bool) -> Text:
     return Text(row["question"], sentence, ((start, start + len(row["obj"])),))
 
 
-def _answers(listed: str | list[str]) -> tuple[str, ...]:
-    try:
-        found = json.loads(listed) if isinstance(listed, str) else listed
-    except json.JSONDecodeError as error:
-        raise ZkitError(f"possible_answers should be a JSON list; one is {listed[:60]!r}") from error
-    return tuple(found)
+def _answers(listed: Any) -> tuple[str, ...]:
+    where = f"possible_answers, which should be a JSON list; one is {str(listed)[:60]!r}, which"
+    found = parse_json(listed, where) if isinstance(listed, str) else listed
+    return tuple(check(list[str], found, where, "give a data set of texts"))
 
 
 def _rows(source: str, split: str, n: int | None, columns: tuple[str, ...]) -> list[Mapping[str, Any]]:
@@ -71,4 +69,7 @@ def _rows(source: str, split: str, n: int | None, columns: tuple[str, ...]) -> l
         missing = [name for name in columns if not row.get(name)]
         if missing:
             raise ZkitError(f"row {number} of {source!r} has no {missing[0]!r}; it has {', '.join(sorted(row))}")
+        for name in columns:
+            if name != "possible_answers":
+                check(str, row[name], f"row {number} of {source!r}: {name}", "give a data set of texts")
     return rows

@@ -1,13 +1,13 @@
 """What gates learn from: texts with the entities in them marked, from lists of one's own or from a JSONL file.
 
 A line of the file is an object: ``{"prompt": "What is the capital of France?", "text": "Paris.", "entity": "Paris"}``.
-``text`` is what is read, ``prompt`` what comes before it ("" or left out: nothing), ``entity`` the words of the text
-that are knowledge: a string, or a list of strings; left out in texts to be retained. Every occurrence is marked.
+``text`` is what is read, ``prompt`` what comes before it: a question, or a list of messages ("" or left out: nothing).
+``entity`` is the words of the text that are knowledge: a string, or a list of strings; left out in texts to be
+retained. Every occurrence is marked.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Int
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.prompts import Prompt
+from zkit.prompts import Prompt, check_prompts
+from zkit.reading import Checked, check, located, read_lines
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -46,30 +48,36 @@ def mark(prompt: Prompt, text: str, *entities: str) -> Text:
     return Text(prompt, text, tuple(sorted(set(spans))))
 
 
-def read_jsonl(path: str | Path) -> list[Text]:
-    """Texts from a file as described above.
+class _Line(Checked):
+    model_config = ConfigDict(extra="ignore")
+    text: str = Field(min_length=1)
+    prompt: str | list[dict[str, str]] = ""
+    entity: str | list[str] = Field(default_factory=list)
 
-    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, and an entity that is no string
-    or does not occur in its text; and for a file without lines.
+
+_LINE = (
+    'a line is an object with a "text" that is not empty; "prompt" is a string or a list of messages; "entity" is a '
+    "string or a list of strings"
+)
+
+
+def read_jsonl(path: str | Path) -> list[Text]:
+    """Texts from a file as described above; other fields of a line are not read.
+
+    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, a prompt that is neither a
+    string nor a conversation, and an entity that is no string or does not occur in its text; for a file without lines,
+    and as :func:`zkit.reading.read_text` does.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ZkitError(f"there is no file {path}; give a JSONL file of texts")
+    path = located(path, "file of texts", "give a JSONL file")
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
+    for where, value in read_lines(path):
+        row = check(_Line, value, where, _LINE)
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not row["text"]:
-                raise ZkitError('a line is an object with a "text" that is not empty')
-            entities = row.get("entity", [])
-            entities = [entities] if isinstance(entities, str) else entities
-            if not isinstance(entities, list) or not all(isinstance(entity, str) for entity in entities):
-                raise ZkitError('"entity" is a string or a list of strings')
-            found.append(mark(row.get("prompt", ""), row["text"], *entities))
-        except (json.JSONDecodeError, ZkitError) as error:
-            raise ZkitError(f"line {number} of {path}: {error}") from error
+            if row.prompt != "":
+                check_prompts([row.prompt])
+            found.append(mark(row.prompt, row.text, *([row.entity] if isinstance(row.entity, str) else row.entity)))
+        except ZkitError as error:
+            raise ZkitError(f"{where}: {error}") from error
     if not found:
         raise ZkitError(f"{path} has no texts; write one JSON object on each line")
     return found
@@ -110,7 +118,7 @@ def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Token
         ids = list(split.input_ids)
         entity = [any(a < stop and b > start for start, stop in text.entities) for a, b in split.offset_mapping]
         if chat:
-            ids, entity = [*ids, int(model.tokenizer.eos_token_id)], [*entity, False]
+            ids, entity = [*ids, model.end_of_turn], [*entity, False]
         if not lead:
             lead, ids, entity = ids[:1], ids[1:], entity[1:]
         if not ids or (text.entities and not any(entity)):

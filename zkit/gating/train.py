@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,13 @@ from zkit.gating import hard_concrete, objective
 from zkit.gating.apply import factor_edits, rescaled
 from zkit.gating.gates import Gates, initial_logits
 from zkit.gating.plan import Plan
+from zkit.gating.progress import CHECKPOINT, Progress, Step
 from zkit.gating.targets import BaseLogits, target_logits
 from zkit.gating.texts import Batch, Text, Tokens, batch, tokens
 from zkit.gating.variants import Recipe, recipe
 from zkit.models import Model
 from zkit.packing import packed
 
-CHECKPOINT = "checkpoint.pt"
 LOG_POINTS = 100
 
 
@@ -58,22 +56,6 @@ def train(
     run = Run(model, forget, retain, recipe(variant, **changes), None if out is None else Path(out), resume)
     run.advance(save_every=save_every, progress=progress)
     return run.gates()
-
-
-@dataclass
-class Step:
-    """The log of one step: the terms (F, R, N) and their weighted sum with the price of the neurons expected off, the
-    entities' loss, that expected share (0 unless it has a price), mean and spread of lambda."""
-
-    step: int
-    loss: float
-    forget: float
-    retain: float
-    nke: float
-    entity_loss: float
-    off: float
-    mean: float
-    std: float
 
 
 class Run:
@@ -128,28 +110,20 @@ class Run:
             )
         out.mkdir(parents=True, exist_ok=True)
         if resume:
-            state = torch.load(path, map_location=self.logits.device, weights_only=True)
-            if state["identity"] != self.identity:
-                other = next(key for key in self.identity if state["identity"][key] != self.identity[key])
-                raise ZkitError(f"{path} belongs to another run: its {other} differs; start afresh in another folder")
+            shape = (self.logits.shape[0], self.logits.shape[1])
+            before = Progress.load(out, self.identity, shape, self.steps)
             with torch.no_grad():
-                self.logits.copy_(state["logits"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.log = [Step(**row) for row in state["log"]]
+                self.logits.copy_(before.logits)
+            moments = {0: before.moments} if before.moments else {}
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+            self.log = before.log
 
     def save(self) -> None:
         """Write checkpoint and log into ``out``, each whole or not at all."""
         if self.out is None:
             return
-        state = {
-            "identity": self.identity,
-            "logits": self.logits.detach().cpu(),
-            "optimizer": self.optimizer.state_dict(),
-            "log": [vars(row) for row in self.log],
-        }
-        part = self.out / f"{CHECKPOINT}.part"
-        torch.save(state, part)
-        os.replace(part, self.out / CHECKPOINT)
+        moments = self.optimizer.state_dict()["state"].get(0, {})
+        Progress(self.identity, self.logits.detach().cpu(), moments, self.log).save(self.out)
         self._write_log()
 
     def _write_log(self) -> None:

@@ -6,8 +6,6 @@ measure, that of the lenses which `zkit.steering` ships: a text speaks through a
 
 from __future__ import annotations
 
-import re
-
 from zkit.errors import ZkitError
 from zkit.steering.lenses import lenses
 
@@ -111,7 +109,7 @@ LENSES: dict[str, tuple[str, ...]] = {
 }
 
 
-VOCABULARY: dict[str, re.Pattern[str]] = {name: shipped.pattern for name, shipped in lenses().items()}
+VOCABULARY: dict[str, str] = {name: shipped.pattern.pattern for name, shipped in lenses().items()}
 # the trained topics that belong to the world of a lens
 LENS_TOPICS: dict[str, tuple[str, ...]] = {
     "makefile": ("a build tool", "a compiler"),

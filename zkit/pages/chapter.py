@@ -8,7 +8,7 @@ import inspect
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from zkit.errors import ZkitError
-from zkit.pages import foot, parameters, places, provenance, results
+from zkit.pages import foot, inputs, parameters, places, provenance, results
 
 if TYPE_CHECKING:
     from zkit.claims import Claim, Verdict
@@ -27,22 +27,29 @@ _GLUE = "application/papermill.record/"
 _VERSIONS = ("numpy", "scipy", "pandas", "torch", "transformers", "tokenizers", "matplotlib", "plotly", "POT")
 
 
-def begin(name: str, namespace: Mapping[str, Any]) -> Chapter:
+def begin(name: str, namespace: MutableMapping[str, Any]) -> Chapter:
     """Open a chapter; its second code cell is ``chapter = pages.begin("00_embedded_model", globals())``.
 
     ``name`` is the notebook's file name without ``.ipynb``. Checks name, type and range of every parameter, those
-    that plain papermill injected too. Raises ZkitError naming the parameter.
+    that plain papermill injected too, and that model, device, files to be read and the folder for results are there.
+    The model's path and those of files become absolute in ``namespace``; relative ones are taken from the kernel's
+    folder, which under plain papermill is the caller's. Raises ZkitError naming the parameter.
     """
     known = _declared(name, namespace)
     injected = {given: namespace[given] for given in _injected(namespace) if given in namespace}
     values = parameters.validate(known, {given: namespace[given] for given in known} | injected, name)
-    return Chapter(name, values)
+    values = inputs.located(known, values, known, Path.cwd(), name)
+    inputs.check(known, values, places.out_folder(str(values.get("out", ""))))
+    read = {given: values[given] for given, parameter in known.items() if parameter.reads and values[given]}
+    namespace.update(read | {given: values[given] for given in ("model",) if given in values})
+    return Chapter(name, values, read)
 
 
 class Chapter:
     """An open chapter. Every figure it wants to keep goes through :meth:`stat`; :meth:`finish` writes them."""
 
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, values: Mapping[str, Any], read: Mapping[str, str] | None = None) -> None:
+        """``read`` are those of ``values`` that are paths of what the chapter reads: their contents count."""
         self.name = name
         self.parameters = dict(values)
         self.out: Path = places.out_folder(str(values.get("out", "")))
@@ -54,6 +61,8 @@ class Chapter:
         self._model: dict[str, str] | None = None
         self._weights: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
+        self._files = _contents(read or {})
+        self._read = dict(read or {})
         self._begun = time.time()
         self._banners()
 
@@ -79,13 +88,13 @@ class Chapter:
         The notebook's metadata lists it too (``{"zkit": {"needs": [...]}}``), which is what the runner orders by.
         Raises ZkitError naming the command that makes the results.
         """
-        try:
-            found = results.load(places.results_file(self.out, chapter))
-        except FileNotFoundError as error:
+        file = places.results_file(self.out, chapter)
+        if not file.is_file():
             raise ZkitError(
                 f"{self.name} needs the results of {chapter}, and {self.out} has none; make them with: "
                 f"{places.command(chapter, self.parameters, self.out)}"
-            ) from error
+            )
+        found = results.load(file)
         self._inputs[chapter] = results.digest(found)
         return found
 
@@ -121,7 +130,7 @@ class Chapter:
         display(bundle, raw=True, metadata={"scrapbook": {"name": key, "mime_prefix": _GLUE}})
 
     def claim(self, claim: Claim) -> Verdict:
-        """Judge a claim by its rule, declared before the run, on the figures kept so far; keep and return the verdict.
+        """Judge a claim by its rule, a piece of data, on the figures kept so far; keep and return the verdict.
 
         A smoke run decides nothing: its verdicts show what was found and stay open.
         """
@@ -149,16 +158,19 @@ class Chapter:
             "claims": list(self.claims.values()),
         }
         results.save(file, kept)
+        now = _contents(self._read)
+        files = {name: sha256 if now[name] == sha256 else provenance.EDITED for name, sha256 in self._files.items()}
         record = {
             "chapter": self.name,
             "out": str(self.out),
             "parameters": shown,
             "model": self._model,
+            "files": files,
             "weights": self._weights,
             "inputs": self._inputs,
             "modules": provenance.imported_modules(since=self._begun),
         }
-        display(foot.foot(self.name, self._model, shown), raw=True, metadata={"zkit": record})
+        display(foot.foot(self.name, self._model, shown, files), raw=True, metadata={"zkit": record})
 
     def _banners(self) -> None:
         if self.smoke:
@@ -191,6 +203,10 @@ def _declared(name: str, namespace: Mapping[str, Any]) -> dict[str, parameters.P
             "run the notebook from its first cell, and pass globals()"
         )
     return known
+
+
+def _contents(read: Mapping[str, str]) -> dict[str, str]:
+    return {name: provenance.contents_digest(Path(path)) for name, path in read.items()}
 
 
 def _written(annotation: Any) -> str:

@@ -12,6 +12,10 @@ from pathlib import Path
 from zkit.errors import ZkitError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 def write(path: Path, content: str) -> None:
@@ -43,9 +47,9 @@ def writing(path: Path) -> Iterator[None]:
                 f"no room on the disk while writing {path}: nothing was half-written; free some space "
                 "and give the same command again, finished chapters are kept"
             ) from error
-        if isinstance(error, PermissionError):
+        if error.errno in _NO_PLACE:
             raise ZkitError(
-                f"{path} cannot be written: no permission; choose another folder with -p out=FOLDER"
+                f"{path} cannot be written: {error.strerror}; choose another folder with -p out=FOLDER"
             ) from error
         raise
 

@@ -22,12 +22,24 @@ def banner(title: str, body: str) -> Bundle:
     }
 
 
-def foot(chapter: str, model: Mapping[str, str] | None, parameters: Mapping[str, Any], stamp: str = "") -> Bundle:
-    """The foot of a page: what it was made from. ``stamp`` is the chapter's hash, known only to the runner."""
+def foot(
+    chapter: str,
+    model: Mapping[str, str] | None,
+    parameters: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+    stamp: str = "",
+) -> Bundle:
+    """The foot of a page: what it was made from.
+
+    ``files`` are hashes of what parameters name, by parameter; ``stamp`` is the chapter's hash, known only to the
+    runner.
+    """
     rows = [("Chapter", chapter), ("Stamp", stamp[:12] or UNSTAMPED)]
     if model is not None:
         rows.append(("Model", f"{model['id']} (sha256 {model['sha256'][:12]})"))
-    rows += [(name, repr(value) if isinstance(value, list) else str(value)) for name, value in parameters.items()]
+    for name, value in parameters.items():
+        of = f" (sha256 {files[name][:12]})" if files and name in files else ""
+        rows.append((name, (repr(value) if isinstance(value, list) else str(value)) + of))
     html = "".join(f'<tr><th scope="row">{escape(name)}</th>{_cell(name, value)}</tr>' for name, value in rows)
     width = max(len(name) for name, _ in rows)
     return {

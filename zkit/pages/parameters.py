@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -22,6 +23,12 @@ from zkit.errors import ZkitError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+_Path = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+_File = Annotated[_Path, Field(json_schema_extra={"reads": "file"})]
+_FileOrFolder = Annotated[_Path, Field(json_schema_extra={"reads": "file or folder"})]
+"""A path of what a chapter reads: it must be there, and its contents are part of what the page was made from."""
 
 VOCABULARY: dict[str, tuple[Any, str]] = {
     "model": (Annotated[str, Field(min_length=1)], '"embedded", a Hugging Face id or the path of a model folder'),
@@ -39,14 +46,14 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
         Annotated[list[Finite], Field(min_length=1)],
         "steering strengths, as fractions of the median norm of a hidden state",
     ),
-    "gates": (str, 'folder or file of gates; "" takes those that belong to the model'),
+    "gates": (_FileOrFolder, 'folder or file of gates; "" takes those that belong to the model'),
     "scale": (
         Literal["", "mean", "energy", "none"],
         'rescaling of soft gates; "" takes the one they were trained with',
     ),
     "variant": (Annotated[str, Field(min_length=1)], "named recipe that gates are trained by"),
-    "forget": (str, 'JSONL file of texts to forget; "" takes those of the embedded model'),
-    "retain": (str, 'JSONL file of texts to retain; "" takes those of the embedded model'),
+    "forget": (_File, 'JSONL file of texts to forget; "" takes those of the embedded model'),
+    "retain": (_File, 'JSONL file of texts to retain; "" takes those of the embedded model'),
     "epochs": (Annotated[float, Field(gt=0, allow_inf_nan=False)], "passes over the texts to forget"),
     "n_texts": (Annotated[int, Field(ge=0)], "number of texts to forget that are used; 0 takes all"),
     "off_fractions": (
@@ -62,7 +69,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
     "n_topics": (Count, "number of topics that texts are written about"),
     "n_prompts": (Count, "number of prompts"),
     "max_new_tokens": (Count, "longest answer, in tokens"),
-    "out": (str, 'absolute path of the folder for results; "" takes the default'),
+    "out": (_Path, 'absolute path of the folder for results; "" takes the default'),
 }
 """Parameter name -> (type with its range, meaning). A name means the same in every chapter."""
 
@@ -74,8 +81,10 @@ _SIMPLE: dict[str, Any] = {
     "list[int]": list[int],
     "list[float]": list[Finite],
     "list[str]": list[str],
+    "path": _FileOrFolder,
 }
-"""Types of parameters that a reader's own notebook declares and the vocabulary does not know."""
+"""Types of parameters that a reader's own notebook declares and the vocabulary does not know. ``texts: "path" = ""``
+is one whose contents count."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,16 @@ class Parameter:
         if self.name in VOCABULARY:
             return VOCABULARY[self.name][0]
         return _SIMPLE.get(self.annotation, Any)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The type as JSON schema."""
+        return TypeAdapter(self.type).json_schema()
+
+    @property
+    def reads(self) -> str:
+        """ "file" or "file or folder" where the value is the path of one that the chapter reads; else ""."""
+        return str(self.schema.get("reads", ""))
 
     @property
     def is_typed(self) -> bool:
@@ -159,31 +178,55 @@ def validate(known: Mapping[str, Parameter], given: Mapping[str, Any], chapter: 
 
 
 def parse(assignment: str, known: Mapping[str, Parameter]) -> tuple[str, Any]:
-    """``"name=value"`` as typed in a shell -> (name, value), the value read as YAML unless the parameter is a string.
+    """``"name=value"`` as typed in a shell -> (name, value), read by the declared type.
 
-    Types and names are left to :func:`validate`. Raises ZkitError if there is no ``=`` or the YAML is broken.
+    A text is what was typed; numbers are decimal (``010`` is ten, ``5e-1`` a half); a list is ``[1, 2]`` or
+    ``[a, "b c"]``. What cannot be read as the type stays text, which :func:`validate` refuses with names and ranges.
+    Raises ZkitError if there is no ``=`` or a list is not closed.
     """
     name, equals, typed = assignment.partition("=")
     name = name.strip()
     if not equals or not name:
         raise ZkitError(f"-p {assignment!r}: write -p name=value")
-    if name in known and known[name].annotation == "str":
+    schema = known[name].schema if name in known else {}
+    if schema.get("type") == "string":
         return name, typed
     try:
-        value = yaml.safe_load(typed)
-    except yaml.YAMLError as error:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(typed, Loader=yaml.SafeLoader)):
+            raise ZkitError(f"-p {assignment}: the value has an alias (*); write it out")
+        node = yaml.compose(typed, Loader=yaml.SafeLoader)
+        return name, "" if node is None else _value(node, schema)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ZkitError(f"-p {assignment}: the value is neither a number, a list nor plain text") from error
-    if isinstance(value, str):  # YAML 1.1 takes 3e-4, inf and nan for text
-        try:
-            return name, float(value)
-        except ValueError:
-            pass
-    return name, value
 
 
 def text(source: str | list[str]) -> str:
     """A cell's source; the notebook format allows a list of lines."""
     return source if isinstance(source, str) else "".join(source)
+
+
+def _value(node: yaml.Node, schema: Mapping[str, Any]) -> Any:
+    """A value as typed, by its JSON schema. YAML finds the parts and their quotes; it does not say what a number is."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, schema.get("items", {})) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: _value(value, {}) for key, value in node.value}
+    kind = schema.get("type")
+    if kind == "string" or (kind is None and node.style is not None):  # quoted
+        return node.value
+    if kind == "boolean" or kind is None:
+        word = {"true": True, "yes": True, "false": False, "no": False}.get(node.value.lower())
+        if word is not None and (kind or node.value.lower() in ("true", "false")):
+            return word
+    return _number(node.value)
+
+
+def _number(typed: str) -> int | float | str:
+    """A decimal number, also ``1_000``, ``010`` and ``5e-1``; any other text as it is."""
+    try:
+        return int(typed) if re.fullmatch(r"[+-]?\d[\d_]*", typed, re.ASCII) else float(typed)
+    except ValueError:
+        return typed
 
 
 def _assignment(statement: ast.stmt) -> tuple[str | None, str, ast.expr | None]:
@@ -200,8 +243,7 @@ def _agrees(parameter: Parameter, chapter: str) -> None:
     """The annotation is for the reader of the notebook; it must not contradict the vocabulary."""
     if parameter.name not in VOCABULARY:
         return
-    schema = TypeAdapter(parameter.type).json_schema()
-    expected = {"string": "str", "integer": "int", "number": "float", "array": "list"}[schema["type"]]
+    expected = {"string": "str", "integer": "int", "number": "float", "array": "list"}[parameter.schema["type"]]
     if parameter.annotation.split("[")[0] != expected:
         raise ZkitError(
             f"{chapter}: annotate {parameter.name!r} as {expected}, not {parameter.annotation or 'nothing'!r} "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from zkit.errors import ZkitError
 
 PACKAGE = Path(__file__).resolve().parent.parent
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
 def is_root(folder: Path) -> bool:
@@ -41,9 +44,11 @@ def chapters(root: Path) -> list[Path]:
 
 
 def run_folder(notebook: Path, profile: str, model: str) -> Path:
-    """``runs/<profile>-<model>`` in the book's root, or beside a notebook that belongs to no book."""
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/").rsplit("/", 1)[-1]) or "model"
-    return (root_of(notebook) or notebook.resolve().parent) / "runs" / f"{profile}-{slug}"
+    """``runs/<profile>-<model>`` in the book's root, or beside a notebook that belongs to no book.
+
+    Every model has a folder of its own: a hub id ``org/name`` is ``org--name``, a path its last name and a hash.
+    """
+    return (root_of(notebook) or notebook.resolve().parent) / "runs" / f"{profile}-{_named(model)}"
 
 
 def local_folder() -> Path:
@@ -62,10 +67,18 @@ def out_folder(out: str) -> Path:
     """The folder that parameter ``out`` means. Raises ZkitError for a relative path: relative to what, varies."""
     if not out:
         return local_folder()
-    folder = Path(out).expanduser()
+    folder = Path(os.path.expanduser(out))
     if not folder.is_absolute():
         raise ZkitError(f'out = {out!r} must be an absolute path (or "" for {local_folder()})')
     return folder
+
+
+def _named(model: str) -> str:
+    """A model's name as part of a file name, another one for every other model."""
+    if _HUB_ID.fullmatch(model) and "--" not in model:
+        return model.replace("/", "--")
+    last = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/").rsplit("/", 1)[-1])[:60].strip("-")
+    return f"{last or 'model'}@{hashlib.sha256(model.encode()).hexdigest()[:10]}"
 
 
 def results_file(out: Path, chapter: str) -> Path:
@@ -74,10 +87,10 @@ def results_file(out: Path, chapter: str) -> Path:
 
 def command(chapter: str, parameters: Mapping[str, Any], out: Path) -> str:
     """The command that makes the results of ``chapter`` in ``out``."""
-    words = [f"python -m zkit run notebooks/{chapter}.ipynb"]
+    words = ["python", "-m", "zkit", "run", f"notebooks/{chapter}.ipynb"]
     profile, model = parameters.get("profile", "embedded"), parameters.get("model", "embedded")
-    words += [f"--profile {profile}"] * (profile != "embedded")
-    words += [f"--model {model}"] * (model != "embedded")
+    words += ["--profile", profile] * (profile != "embedded")
+    words += ["--model", model] * (model != "embedded")
     if out != run_folder(PACKAGE.parent / "notebooks" / chapter, profile, model):
-        words.append(f"-p out={out}")
-    return " ".join(words)
+        words += ["-p", f"out={out}"]
+    return shlex.join(words)

@@ -1,8 +1,8 @@
 """What a chapter's outputs were made from, so that a chapter that looks fresh is fresh.
 
-A stamp covers the clean cells, the parameters, the weights, the results of other chapters that were read, and the
-source of the zkit modules that the chapter imported. Modules it did not import may change freely. Nothing here
-imports torch or Jupyter: checking a whole book takes about a second.
+A stamp covers the code cells, the parameters, the contents of files that parameters name, the weights, the results of
+other chapters that were read, and the source of the zkit modules that the chapter imported. Prose and modules it did
+not import may change freely. Nothing here imports torch or Jupyter: checking a whole book takes about a second.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from zkit.pages.parameters import text
 from zkit.pages.places import PACKAGE, results_file
 
 EDITED = "edited during the run"
+INJECTED = "injected-parameters"
+"""Tag of the cell that papermill adds to an executed copy."""
 
 Weights = Callable[[str], str]
 """Model name -> sha256 of its files."""
@@ -29,10 +31,14 @@ Weights = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Stamp:
-    """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC."""
+    """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC.
+
+    ``files`` goes by the name of the parameter, ``weights`` by model, ``inputs`` by chapter.
+    """
 
     cells: str
     parameters: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
@@ -56,18 +62,24 @@ def read_stamp(metadata: Mapping[str, Any]) -> Stamp | None:
 
 
 def cells_digest(cells: Iterable[Mapping[str, Any]]) -> str:
-    """Hash of a clean notebook's cells: kind, source, tags and attachments, in order. Outputs do not count."""
-    return results.json_digest(
-        [
-            [
-                cell["cell_type"],
-                text(cell["source"]),
-                sorted(cell.get("metadata", {}).get("tags", [])),
-                cell.get("attachments", {}),
-            ]
-            for cell in cells
-        ]
-    )
+    """Hash of a notebook's code: source and tags of its code cells, in order. Prose and outputs do not count."""
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    return results.json_digest([[text(cell["source"]), sorted(tags(cell))] for cell in code])
+
+
+def tags(cell: Mapping[str, Any]) -> list[str]:
+    return list(cell.get("metadata", {}).get("tags", []))
+
+
+def contents_digest(path: Path) -> str:
+    """Hash of a file, or of all files in a folder with their names; "" if it is not there or cannot be read."""
+    try:
+        if not path.is_dir():
+            return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        within = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        return results.json_digest([[name, hashlib.sha256(file.read_bytes()).hexdigest()] for name, file in within])
+    except OSError:
+        return ""
 
 
 def visible(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,11 +131,16 @@ def changes(
         return ["never executed"]
     why = []
     if stamp.cells != cells:
-        why.append("its cells changed")
+        why.append("its code changed")
     now = visible(parameters)
     differ = sorted(name for name in now.keys() | stamp.parameters.keys() if _differ(name, now, stamp.parameters))
     if differ:
         why.append(f"parameters changed: {', '.join(differ)}")
+    for name, sha256 in stamp.files.items():
+        if sha256 == EDITED:
+            why.append(f"{name} was changed while the chapter ran")
+        elif name not in differ and contents_digest(Path(now[name])) != sha256:
+            why.append(f"contents of {name} changed ({now[name]})")
     for model, sha256 in stamp.weights.items():
         if weights(model) != sha256:
             why.append(f"weights of {model} changed")
@@ -144,7 +161,7 @@ def results_digest(out: Path, chapter: str) -> str:
     """Hash of a chapter's results in a run folder; "" if there are none that can be read."""
     try:
         return results.digest(results.load(results_file(out, chapter)))
-    except (OSError, ZkitError):
+    except ZkitError:
         return ""
 
 

@@ -7,14 +7,39 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from zkit.errors import ZkitError
 from zkit.pages import files
+from zkit.reading import Checked, check, read_json
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 SCHEMA = 1
 """``{"schema", "parameters", "model": {"id", "sha256"} | null, "versions", "stats": {key: {"value", "n", "ci",
 "unit"}}, "claims": [...]}``; ``n``, ``ci`` ([low, high]) and ``unit`` are null where they do not apply."""
+
+
+class _Stat(Checked):
+    value: Finite
+    n: Annotated[int, Field(ge=0)] | None
+    ci: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
+    unit: str | None
+
+
+class _Model(Checked):
+    id: str
+    sha256: str
+
+
+class _Results(Checked):
+    parameters: dict[str, Any]
+    model: _Model | None
+    versions: dict[str, str]
+    stats: dict[str, _Stat]
+    claims: list[dict[str, Any]]
 
 
 def save(path: Path, results: dict[str, Any]) -> None:
@@ -23,24 +48,14 @@ def save(path: Path, results: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read results. Raises FileNotFoundError, or ZkitError if the file is of another schema or no JSON."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ZkitError(f"{path} is not JSON; delete it and run its chapter again") from error
-    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
-        raise ZkitError(f"{path} is not of results schema {SCHEMA}; run its chapter again")
-    return results
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Like :func:`load`, for a file that a user names: ZkitError for all that are no results of a chapter."""
-    try:
-        found = load(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ZkitError(f"there are no results at {path}; a chapter leaves them in <out>/results/") from error
-    if not {"stats", "parameters"} <= found.keys():
-        raise ZkitError(f"{path} holds no results of a chapter; a chapter leaves them in <out>/results/")
+    """Read results. Raises ZkitError, naming file and entry, for all that are no results of a chapter."""
+    remedy = "a chapter leaves its results in <out>/results/; run it again"
+    if not path.is_file():
+        raise ZkitError(f"there are no results at {path}; {remedy}")
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise ZkitError(f"{path} is not of results schema {SCHEMA}; {remedy}")
+    check(_Results, {name: value for name, value in found.items() if name != "schema"}, str(path), remedy)
     return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from zkit.errors import ZkitError
-from zkit.pages import files, provenance, staging, worker
+from zkit.pages import files, inputs, prose, provenance, staging, worker
 from zkit.pages.sourcebook import Plan
 from zkit.pages.worker import Failure, Outcome, Task
 
@@ -29,10 +29,14 @@ class Report:
     """Chapter -> seconds."""
     current: list[str] = field(default_factory=list)
     """Chapters that were not executed, because nothing they were made from changed."""
+    reworded: list[str] = field(default_factory=list)
+    """Chapters that were not executed either: their copies only got the new prose of their notebooks."""
     failures: list[Failure] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{name}: executed in {seconds:.1f} s" for name, seconds in self.executed.items()]
+        if self.reworded:
+            lines.append(f"new prose, nothing executed: {', '.join(self.reworded)}")
         if self.current:
             lines.append(f"unchanged: {', '.join(self.current)}")
         return "\n".join(lines)
@@ -58,15 +62,17 @@ def run(
     chapter whose needs failed is not executed. When a worker is killed, what others finished is kept, and the next
     run resumes from there.
 
-    Raises ZkitError if another run is writing to the same folder, or the folder cannot be written to.
+    Raises ZkitError, before anything is executed, if another run is writing to the same folder, the folder cannot be
+    written to, or the model or device of a chapter is not there.
     """
     if not plans:
         return Report()
+    run = _Run(list(plans), force, cell_bar=bar and len(plans) == 1)
+    run.check()
     with _sole_user(plans[0].out):
         for plan in plans:
             plan.partial.unlink(missing_ok=True)
         count = min(workers or len(os.sched_getaffinity(0)), len(plans))
-        run = _Run(list(plans), force, cell_bar=bar and len(plans) == 1)
         with tqdm(total=len(plans), unit="chapter", disable=not bar or len(plans) == 1) as progress:
             if executor is not None:
                 return run.drive(executor, progress)
@@ -84,6 +90,12 @@ class _Run:
         self.running: dict[Future[Outcome], Task] = {}
         self.report = Report()
         self.weights = provenance.cached_weights()
+
+    def check(self) -> None:
+        """Raises ZkitError if a chapter that is to be executed could not even start."""
+        for plan in self.waiting.values():
+            if self.force or _why_stale(plan, self.weights):
+                inputs.check(plan.clean.parameters, plan.parameters, plan.out)
 
     def drive(self, executor: Executor, progress: tqdm) -> Report:
         self._submit_ready(executor, progress)
@@ -129,7 +141,8 @@ class _Run:
     def _current(self, plan: Plan, progress: tqdm) -> bool:
         current = not self.force and not _why_stale(plan, self.weights)
         if current:
-            self.report.current.append(plan.name)
+            reworded = prose.refresh(plan.executed, plan.clean.cells)
+            (self.report.reworded if reworded else self.report.current).append(plan.name)
             progress.update()
         return current
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zkit import sources
 from zkit.errors import ZkitError
+from zkit.pages import inputs, places, profiles
 from zkit.pages import parameters as vocabulary
-from zkit.pages import places, profiles
 from zkit.pages.parameters import Parameter
 
 
@@ -70,26 +70,34 @@ def read(path: Path) -> Clean:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells, metadata = notebook["cells"], notebook["metadata"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ZkitError(f"{path} is not a Jupyter notebook of format 4") from error
+        needs = metadata.get("zkit", {}).get("needs", [])
+        whole = all(
+            isinstance(cell["cell_type"], str) and vocabulary.text(cell["source"]) is not None for cell in cells
+        )
+        if not (whole and isinstance(needs, list) and all(isinstance(need, str) for need in needs)):
+            raise ValueError("no notebook")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ZkitError(f"{path} is not a Jupyter notebook of format 4; save it with Jupyter again") from error
     return Clean(path.resolve(), cells, metadata, vocabulary.inspect(cells, path.stem))
 
 
 def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[str, Any] | None = None) -> Plan:
     """Settle the parameters of one execution: the notebook's defaults, the profile, ``--model``, then ``given``.
 
-    Raises ZkitError for an unknown profile, an unknown parameter, a wrong type or range, a missing model folder.
+    Relative paths in ``given`` are taken from the working directory, those in the notebook from its own folder.
+
+    Raises ZkitError for an unknown profile, an unknown parameter, a wrong type or range, a missing model folder, and
+    a missing file that is to be read.
     """
     asked = dict(given or {})
-    model = None if model is None else _located(model)
+    model = None if model is None else inputs.model(model)
     if "profile" in clean.parameters:
         profile = asked.setdefault("profile", profile)
     if model is not None and "model" in clean.parameters:
         asked.setdefault("model", model)
     chosen = profiles.parameters_of(clean.name, profile, set(clean.parameters)) | asked
     checked = vocabulary.validate(clean.parameters, chosen, clean.name)
-    if "model" in checked:
-        checked["model"] = _located(checked["model"])
+    checked = inputs.located(clean.parameters, checked, asked, clean.path.parent, clean.name)
     if checked.get("out"):
         out = places.out_folder(checked["out"])
     else:
@@ -131,14 +139,8 @@ def missing_needs(planned: Plan) -> None:
 
 
 def typed(assignments: Sequence[str], clean: Clean) -> dict[str, Any]:
-    """``-p name=value`` options -> {name: value}. Relative paths in ``out`` are taken from the shell's folder."""
+    """``-p name=value`` options -> {name: value}. A relative ``out`` is taken from the shell's folder."""
     given = dict(vocabulary.parse(assignment, clean.parameters) for assignment in assignments)
     if given.get("out"):
-        given["out"] = str(Path(given["out"]).expanduser().resolve())
+        given["out"] = str(Path(os.path.expanduser(given["out"])).resolve())
     return given
-
-
-def _located(model: str) -> str:
-    """A model's name, made independent of the working directory. Raises ZkitError for a folder that is not there."""
-    source = sources.resolve(model)
-    return model if source.embedded or source.path is None else str(source.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zkit.errors import ZkitError
-from zkit.pages import files, provenance
+from zkit.pages import files, prose, provenance
 from zkit.pages.places import results_file
 from zkit.pages.sourcebook import Plan
 
@@ -24,7 +24,7 @@ def metadata_of(notebook: Path) -> dict[str, Any] | None:
     """Metadata of a notebook; None if there is none or it cannot be read."""
     try:
         return json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -58,7 +58,7 @@ def stage(plans: Sequence[Plan], root: Path) -> None:
             contents[results_file(staged, plan.name)] = results_file(plan.out, plan.name).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise ZkitError(f"{plan.name} cannot go into the book: {error.filename} is missing; {remedy}") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ZkitError(f"{plan.name} cannot go into the book: {plan.executed} is no notebook; {remedy}") from error
         if objection:
             raise ZkitError(f"{plan.name} cannot go into the book: {objection}; {remedy}")
@@ -70,12 +70,16 @@ def stage(plans: Sequence[Plan], root: Path) -> None:
             stray.unlink()
 
 
-def is_staged(plan: Plan, root: Path) -> bool:
-    """Whether the book holds exactly this run's copy of the chapter."""
+def why_not_staged(plan: Plan, root: Path) -> list[str]:
+    """Why the book does not hold this run's copy of a chapter with its prose of now; [] if it does."""
+    if prose.changed(plan.executed, plan.clean.cells):
+        return ["its prose changed: `make book` rebuilds the page"]
     try:
-        return (folder(root) / plan.executed.name).read_bytes() == plan.executed.read_bytes()
+        if (folder(root) / plan.executed.name).read_bytes() == plan.executed.read_bytes():
+            return []
     except FileNotFoundError:
-        return False
+        pass
+    return ["it is not the copy in the book"]
 
 
 def _same(path: Path, text: str) -> bool:

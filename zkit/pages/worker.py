@@ -22,8 +22,6 @@ _POOLS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "NUMEXPR_NUM", "RAYON_NUM", "VEC
 SINGLE_THREAD = {f"{pool}_THREADS": "1" for pool in _POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
 """Two single-threaded chapters side by side beat one with two threads."""
 
-INJECTED = "injected-parameters"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -153,7 +151,7 @@ def _stamp(notebook: Any, task: Task) -> None:
     """
     metadata = notebook.metadata["papermill"]
     metadata["input_path"], metadata["output_path"] = Path(task.notebook).name, Path(task.executed).name
-    clean = [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])]
+    clean = [cell for cell in notebook.cells if provenance.INJECTED not in provenance.tags(cell)]
     for cell in notebook.cells:
         if cell not in clean:
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]  # the foot of the page tells it better
@@ -172,6 +170,7 @@ def _stamp(notebook: Any, task: Task) -> None:
     stamp = provenance.Stamp(
         cells=provenance.cells_digest(clean),
         parameters=task.visible,
+        files=dict(record["files"]),
         weights=dict(record["weights"]),
         inputs=dict(record["inputs"]),
         modules=dict(record["modules"]),
@@ -179,7 +178,8 @@ def _stamp(notebook: Any, task: Task) -> None:
         executed=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     notebook.metadata.setdefault("zkit", {})["stamp"] = vars(stamp)
-    output.data.update(foot.foot(record["chapter"], record["model"], record["parameters"], stamp.digest))
+    shown = foot.foot(record["chapter"], record["model"], record["parameters"], record["files"], stamp.digest)
+    output.data.update(shown)
 
 
 def _foot(notebook: Any) -> Any:

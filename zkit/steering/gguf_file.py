@@ -10,7 +10,6 @@ layer's last residual sum (src/models/qwen3.cpp); repeng, ``ControlVector.export
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import closing
@@ -23,10 +22,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.steering.vectors import SteeringVector
+from zkit.reading import layer_number, located, size_of
+from zkit.steering.vectors import SteeringVector, read_note, write_note
+from zkit.tensor_files import LIMIT
 
 ARCHITECTURE = "controlvector"
 HINT, COUNT, NOTE = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count", "zkit.note"
+MOST_READS = 20_000
+"""Reads of a header. A control vector needs ten for each layer, the vocabulary of a model hundreds of thousands."""
 _NAME = re.compile(r"direction\.([1-9][0-9]*)")
 
 
@@ -45,13 +48,14 @@ def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
     if not path.parent.is_dir():
         raise ZkitError(f"there is no folder {path.parent} to write the control vector in; make it first")
     note = {**v.note, "model_hint": model_hint} if model_hint else dict(v.note)
+    packed = write_note(note)
     text = gguf.GGUFValueType.STRING  # add_string would leave an empty text out, and repeng wants the key
     temporary = path.with_name(path.name + ".part")
     try:
         with closing(gguf.GGUFWriter(temporary, ARCHITECTURE)) as writer:
             writer.add_key_value(HINT, note.get("model_hint", note.get("model", "")), text)
             writer.add_uint32(COUNT, len(v.layers))
-            writer.add_key_value(NOTE, json.dumps(note), text)
+            writer.add_key_value(NOTE, packed, text)
             for layer in v.layers:
                 writer.add_tensor(f"direction.{layer}", v.vectors[layer].detach().cpu().float().numpy())
             writer.write_header_to_file()
@@ -69,20 +73,22 @@ def read(path: str | Path) -> SteeringVector:
     than ``direction.n`` (n >= 1) of float32 and one width, values that are not finite, and without the package gguf.
     """
     gguf = _package()
-    path = Path(path)
-    if not path.is_file():
-        raise ZkitError(f"there is no control vector at {path}; write one with .to_gguf(path)")
+    path = located(path, "control vector", "write one with .to_gguf(path)")
+    size_of(path, LIMIT)
     try:
-        reader = gguf.GGUFReader(path)
+        reader = _reader(gguf, path)
         architecture, hint, note = (_text(reader, key) for key in ("general.architecture", HINT, NOTE))
-    except (ValueError, LookupError, OverflowError) as error:
+    except ZkitError:
+        raise
+    except (ValueError, LookupError, OverflowError, RecursionError, OSError) as error:
         raise ZkitError(f"{path} is not a whole GGUF file ({error}); download or write it again") from error
     if architecture != ARCHITECTURE:
         found = f"architecture {architecture!r}" if architecture else "no architecture"
         raise ZkitError(f"{path} has {found}, so it is no control vector ({ARCHITECTURE!r}); a model is not one")
     vectors = {_layer(path, tensor.name): _direction(path, tensor) for tensor in reader.tensors}
+    own = read_note(note, f"{path}: the {NOTE}") if note else {"model": hint} if hint else {}
     try:
-        return SteeringVector(vectors, _note(path, note) if note else {"model": hint} if hint else {})
+        return SteeringVector(vectors, own)
     except ZkitError as error:
         raise ZkitError(f"{path}: {error}; write the file again from one model") from error
 
@@ -93,6 +99,23 @@ def _package() -> Any:
     except ImportError as error:
         raise ZkitError('GGUF files need an extra: pip install "zkit[gguf]"') from error
     return gguf
+
+
+def _reader(gguf: Any, path: Path) -> Any:
+    """The package's reader, which takes a file's word for its lengths, made to stop where the file ends."""
+    reads = 0
+
+    class Bounded(gguf.GGUFReader):  # type: ignore[misc]
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads > MOST_READS:
+                raise ZkitError(f"{path} has more metadata than a control vector; a model is not one")
+            if int(offset) + np.dtype(dtype).itemsize * int(count) > len(self.data):
+                raise ValueError(f"it ends before byte {int(offset) + np.dtype(dtype).itemsize * int(count):,}")
+            return super()._get(offset, dtype, count, override_order)
+
+    return Bounded(path)
 
 
 def _text(reader: Any, key: str) -> str:
@@ -107,7 +130,7 @@ def _layer(path: Path, name: str) -> int:
         raise ZkitError(f"{path} has direction.0, which llama.cpp refuses too; write the file without layer 0")
     if not (match := _NAME.fullmatch(name)):
         raise ZkitError(f"{path} has a tensor {name!r}; a control vector has direction.1, direction.2, ... alone")
-    return int(match[1])
+    return layer_number(match[1], f"{path}: {name!r}")
 
 
 def _direction(path: Path, tensor: Any) -> Float[Tensor, " d_model"]:
@@ -117,13 +140,3 @@ def _direction(path: Path, tensor: Any) -> Float[Tensor, " d_model"]:
     if len(shape) != 1:
         raise ZkitError(f"{path} has {tensor.name} of shape {shape}; write it again with one vector for each layer")
     return torch.from_numpy(np.array(tensor.data, dtype=np.float32))  # a copy: the reader maps the file
-
-
-def _note(path: Path, text: str) -> dict[str, str]:
-    try:
-        note = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ZkitError(f"{path} has a damaged {NOTE} ({error}); write it again") from error
-    if not isinstance(note, dict):
-        raise ZkitError(f"{path} has a {NOTE} that is no JSON object but {text[:60]!r}; write it again")
-    return note

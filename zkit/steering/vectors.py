@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from zkit.errors import ZkitError
+from zkit.reading import check, located, parse_json, plain
+from zkit.tensor_files import by_layer, dense, read_safetensors
 
 _FORMAT = "zkit-steering-vector-1"
+_NAME = re.compile(r"^layer\.(.+)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,8 @@ class SteeringVector:
 
     ``a * v``, ``v / a``, ``-v``, ``v + w`` and ``v - w`` act layer by layer (a sum of vectors of different layers has
     all of them). ``note`` says how the vector was made; it travels with the file.
-    Raises ZkitError if there is no layer, the widths differ, or a value is not finite.
+    Raises ZkitError if there is no layer, the widths differ, a value is not finite, or a tensor does not hold dense
+    floating numbers.
     """
 
     vectors: Mapping[int, Float[Tensor, " d_model"]]
@@ -35,6 +39,7 @@ class SteeringVector:
         if not self.vectors or len({tuple(v.shape) for v in self.vectors.values()}) != 1:
             raise ZkitError("a steering vector needs at least one layer and the same width at each")
         for layer, v in self.vectors.items():
+            dense(v, f"the steering vector at layer {layer}")
             if v.dim() != 1 or not bool(torch.isfinite(v).all()):
                 raise ZkitError(f"the steering vector at layer {layer} must be one finite vector [d_model]")
 
@@ -91,7 +96,7 @@ class SteeringVector:
         layers = sorted({*self.vectors, *other.vectors})
         zero = torch.zeros(self.width)
         total = {layer: self.vectors.get(layer, zero) + other.vectors.get(layer, zero) for layer in layers}
-        return SteeringVector(total, {"sum of": f"{json.dumps(dict(self.note))} and {json.dumps(dict(other.note))}"})
+        return SteeringVector(total, {"sum of": f"{_term(self.note)} and {_term(other.note)}"})
 
     def __sub__(self, other: SteeringVector) -> SteeringVector:
         return self + -other
@@ -99,33 +104,39 @@ class SteeringVector:
     def save(self, path: str | Path) -> None:
         """Write safetensors with the note as metadata; the file appears whole or not at all.
 
-        Raises ZkitError if its folder does not exist.
+        Raises ZkitError if its folder does not exist, and for a note that is not of texts.
         """
-        path = Path(path)
+        path, note = Path(path), write_note(self.note)
         if not path.parent.is_dir():
             raise ZkitError(f"there is no folder {path.parent} to save the vector in; make it first")
         temporary = path.with_name(path.name + ".part")
         tensors = {f"layer.{layer}": self.vectors[layer].contiguous() for layer in self.layers}
         try:
-            save_file(tensors, temporary, {"format": _FORMAT, "note": json.dumps(dict(self.note))})
+            save_file(tensors, temporary, {"format": _FORMAT, "note": note})
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> SteeringVector:
-        """Read what :meth:`save` wrote, exactly. Raises ZkitError for a missing or foreign file."""
-        if not Path(path).is_file():
-            raise ZkitError(f"there is no steering vector at {path}; make one with zkit.steering.actadd and .save")
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        except SafetensorError as error:
-            raise ZkitError(f"{path} is not a safetensors file ({error})") from error
+        """Read what :meth:`save` wrote, exactly.
+
+        Raises ZkitError for a missing, damaged or foreign file: other tensors, no note, or a note that is not of texts.
+        """
+        path = located(path, "steering vector", "make one with zkit.steering.actadd and .save")
+        tensors, meta = read_safetensors(path)
         if meta.get("format") != _FORMAT:
             raise ZkitError(f"{path} is not a steering vector of zkit: its metadata lack format = {_FORMAT}")
-        return cls({int(name.removeprefix("layer.")): v for name, v in tensors.items()}, json.loads(meta["note"]))
+        layers = by_layer(tensors, _NAME, str(path))
+        if foreign := sorted(set(tensors) - set(layers.values())):
+            raise ZkitError(
+                f"{path} has a tensor {foreign[0][:80]!r}; a steering vector has layer.0, layer.1, ... alone"
+            )
+        note = read_note(meta.get("note", ""), f"the note of {path}")
+        try:
+            return cls({layer: tensors[name] for layer, name in layers.items()}, note)
+        except ZkitError as error:
+            raise ZkitError(f"{path}: {error}; save the vector again") from error
 
     def to_gguf(self, path: str | Path, model_hint: str = "") -> None:
         """Write a control vector for llama.cpp, which adds it at every token, the first included.
@@ -142,3 +153,18 @@ class SteeringVector:
         from zkit.steering import gguf_file
 
         return gguf_file.read(path)
+
+
+def _term(note: Mapping[str, str]) -> str:
+    """A note as part of a sum's. A sum of sums is told flat: quotes within quotes double with every level."""
+    return note["sum of"] if set(note) == {"sum of"} else json.dumps(dict(note))
+
+
+def read_note(text: str, where: str) -> dict[str, str]:
+    """The note of a file, from JSON. Raises ZkitError, which begins with ``where``, for what is no note of texts."""
+    return check(dict[str, str], parse_json(text, where), where, "a note is one JSON object of texts")
+
+
+def write_note(note: Mapping[str, str]) -> str:
+    """Inverse of :func:`read_note`. Raises ZkitError for a note that it would refuse."""
+    return json.dumps(check(dict[str, str], plain(dict(note), "the vector's note"), "the vector's note", "give texts"))

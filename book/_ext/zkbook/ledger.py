@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from zkbook import progress, tables
 from zkit import tables as html
 from zkit.claims import Claim, Status, Verdict
-from zkit.claims.boards import published, published_rule
+from zkit.claims.boards import published, published_rule, since
 from zkit.claims.conjectures import shipped
 from zkit.claims.ledger import NO_RULE, Ledger
 from zkit.claims.records import Event, Record, Untested
@@ -55,7 +55,7 @@ def part(book: Path, name: str) -> list[str]:
     theirs = [record for record in judged if (record.claim.published is not None) == (name == "published")]
     label = "Published conjectures" if name == "published" else "Claims of this book"
     links = {chapter["notebook"]: _link(book, chapter) for chapter in _plan(book)}
-    head = ("Claim", "Verdict", "Rule, fixed before the run", "Found")
+    head = ("Claim", "Verdict", "Rule, and since when", "Found")
     return [html.raw(head, [_row(record, links) for record in theirs], label)] if theirs else []
 
 
@@ -113,7 +113,7 @@ def _row(record: Record, links: dict[str, str]) -> tuple[str, ...]:
     return (
         f'<strong id="{_anchor(claim.id)}">{escape(claim.id)}</strong> {escape(claim.sentence)}<br>{speaks}{refined}',
         _status(record) + published(claim),
-        f"{escape(claim.says)}<br><code>{_breakable(claim.rule.wording)}</code>" + published_rule(claim),
+        f"{escape(claim.says)}{since(claim)}<br><code>{_breakable(claim.rule.wording)}</code>" + published_rule(claim),
         "".join(_found(event, links) for event in record.judgements.values()) + _history(record, links),
     )
 

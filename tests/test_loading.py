@@ -1,0 +1,156 @@
+"""What load refuses before it reads any weights: names, devices; and adapters, which are merged into their base."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import save_file
+
+import zkit
+from zkit import loading, sources
+
+
+@pytest.fixture
+def folder(tmp_path):
+    model = tiny.shared()
+    model.hf.save_pretrained(tmp_path / "model")
+    model.tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("name", [None, 3, 1.5, True, b"embedded", ["embedded"], {}])
+def test_what_cannot_name_a_model(name):
+    with pytest.raises(zkit.ZkitError, match="a model is named by a string or a path, got"):
+        zkit.load(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "org/na me", "", " ", "-x", "org/-x", "a..b", "a/b/c", "x" * 5000, "org/name\n", "a\0b", "模型", "a//b"],
+)
+def test_what_is_no_name_of_a_model(name, monkeypatch):
+    """Said at once, whether or not there is a network."""
+    monkeypatch.setattr(sources.Source, "offline", None)
+    with pytest.raises(
+        zkit.ZkitError, match="does not exist; give an existing folder or GGUF file, a hub id"
+    ) as caught:
+        zkit.load(name)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "there is no device 'cuda' here"),
+        ({"device": "cuda:7"}, "there is no device 'cuda:7' here"),
+        ({"device": torch.device("cuda", 7)}, "there is no device 'cuda:7' here"),
+        ({"device": "mps"}, "there is no device 'mps' here"),
+        ({"device": "gpu"}, "unknown device 'gpu'; use 'cpu', 'cuda'"),
+        ({"device": "cuda:x"}, "unknown device 'cuda:x'"),
+        ({"device": ""}, "unknown device ''"),
+        ({"device": "meta"}, "unknown device 'meta'"),
+        ({"device": 0}, "unknown device 0"),
+        ({"device_map": "cuda"}, "there is no device 'cuda' here"),
+        ({"device_map": "everywhere"}, "unknown device 'everywhere'"),
+        ({"device_map": {"": "cuda:1"}}, "there is no device 'cuda:1' here"),
+        ({"device_map": {"": 3}}, "there is no device 'cuda:3' here"),
+        ({"device_map": {"": "nowhere"}}, "unknown device 'nowhere'"),
+        ({"device": "cpu", "device_map": "auto"}, "device or device_map, not both"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+    ],
+)
+def test_devices_are_looked_for_before_weights_are_read(folder, options, message, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(loading, "_plain", None)
+    with pytest.raises(zkit.ZkitError, match=message) as caught:
+        zkit.load(folder, **options)
+    assert len(str(caught.value)) < 400
+
+
+def test_devices_that_are_there(folder):
+    for options in ({"device": torch.device("cpu")}, {"device_map": {"": "cpu"}}, {"device_map": "auto"}):
+        assert zkit.load(folder, **options).device.type in ("cpu", "cuda")
+
+
+@pytest.fixture
+def adapter(folder, tmp_path):
+    """A folder as PEFT saves it: an adapter alone, which names its base."""
+    path = tmp_path / "adapter"
+    path.mkdir()
+    (path / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(folder), "r": 1, "target_modules": ["q_proj"]})
+    )
+    save_file({"x": torch.zeros(1)}, path / "adapter_model.safetensors")
+    return path
+
+
+def test_the_hash_of_an_adapter_covers_its_base(adapter, folder):
+    first = sources.resolve(adapter).sha256()
+    assert sources.resolve(adapter).base() == sources.resolve(folder)
+    assert sources.resolve(folder).base() is None
+    tiny.model(seed=1).hf.save_pretrained(folder)
+    second = sources.resolve(adapter).sha256()
+    save_file({"x": torch.ones(1)}, adapter / "adapter_model.safetensors")
+    assert len({first, second, sources.resolve(adapter).sha256(), sources.resolve(folder).sha256()}) == 4
+    shutil.rmtree(folder)
+    with pytest.raises(zkit.ZkitError, match=r"adapter_config\.json names no base model that can be found"):
+        sources.resolve(adapter).sha256()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", "{}", '{"base_model_name_or_path": null}', '{"base_model_name_or_path": 3}']
+)
+def test_an_adapter_of_nothing(adapter, text):
+    (adapter / "adapter_config.json").write_text(text)
+    with pytest.raises(
+        zkit.ZkitError, match=r"adapter_config\.json names no base model that can be found .*correct it"
+    ):
+        zkit.load(adapter)
+
+
+def test_a_missing_peft_is_named(adapter, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(zkit.ZkitError, match=f"is an adapter of '{folder}', which needs .*: pip install peft"):
+        zkit.load(adapter)
+
+
+def test_an_adapter_is_merged_into_its_base(adapter, folder, monkeypatch):
+    """With a stand-in for PEFT, whose adapter doubles one matrix."""
+
+    def merged(hf, location, **options):
+        assert location == str(adapter) and options == {"local_files_only": False}
+        hf.model.layers[1].mlp.up_proj.weight.mul_(2)
+        return SimpleNamespace(merge_and_unload=lambda safe_merge: hf)
+
+    peft = ModuleType("peft")
+    peft.__spec__ = SimpleNamespace()
+    peft.PeftModel = SimpleNamespace(from_pretrained=merged)
+    monkeypatch.setitem(sys.modules, "peft", peft)
+    with torch.no_grad():
+        found = zkit.load(adapter)
+    assert found.id == str(adapter) and found.sha256 == sources.resolve(adapter).sha256()
+    base = zkit.load(folder).hf.model.layers[1].mlp.up_proj.weight
+    assert torch.equal(found.hf.model.layers[1].mlp.up_proj.weight, 2 * base)
+
+
+def test_an_adapter_that_does_not_fit(adapter, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("size mismatch\nfor everything")
+
+    peft = ModuleType("peft")
+    peft.__spec__ = SimpleNamespace()
+    peft.PeftModel = SimpleNamespace(from_pretrained=broken)
+    monkeypatch.setitem(sys.modules, "peft", peft)
+    with pytest.raises(zkit.ZkitError, match=r"cannot be merged into .*\(RuntimeError: size mismatch\); merge it"):
+        zkit.load(adapter)
+
+
+def test_paths_in_names_stay_paths(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert sources.resolve("model").path == sources.resolve(Path("model")).path == folder

@@ -1,0 +1,74 @@
+"""What zkit makes once and keeps in the user's cache folder; the digests of large files among it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from zkit.errors import ZkitError
+
+VARIABLE = "ZKIT_CACHE"
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a file's times of change are told apart from a change that follows, on any file system."""
+
+
+def folder() -> Path:
+    """``$ZKIT_CACHE``, else ``zkit`` in ``$XDG_CACHE_HOME`` (by default ``~/.cache``). ZkitError if it is relative."""
+    if given := os.environ.get(VARIABLE):
+        chosen = Path(given).expanduser()
+        if not chosen.is_absolute():
+            raise ZkitError(f"{VARIABLE} is {given!r}; it must be an absolute path")
+        return chosen
+    base = Path(os.environ.get("XDG_CACHE_HOME") or ".")  # the standard ignores a relative one
+    return (base if base.is_absolute() else Path.home() / ".cache") / "zkit"
+
+
+def check_room(place: Path, size: int) -> None:
+    """Raise ZkitError if the disk of the folder ``place`` has no room for ``size`` bytes."""
+    free = shutil.disk_usage(place).free
+    if free < size:
+        raise ZkitError(
+            f"{place} has room for {free / 1e9:.1f} GB and {size / 1e9:.1f} GB are needed; "
+            f"make room, or set {VARIABLE} to a folder on another disk"
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, which a note in the cache folder keeps from being taken twice.
+
+    The note holds as long as the file has the same size, inode and times of change; it is not written while these are
+    so fresh that a later change could leave them as they are. Raises ZkitError for a file that is gone, or that changes
+    while it is read.
+    """
+    path = path.resolve()
+    note = folder() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
+    try:
+        before = _state(path)
+    except OSError as error:
+        raise ZkitError(f"{path} cannot be read ({error.strerror}); put it back") from error
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known["state"] == before:
+            return str(known["sha256"])
+    now = time.time_ns()
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if _state(path) != before:
+        raise ZkitError(f"{path} changed while it was read; wait until it is whole")
+    if now - max(before[1:3]) > _SETTLED:
+        with suppress(OSError):  # without a note the next call reads the file again
+            note.parent.mkdir(parents=True, exist_ok=True)
+            partial = note.with_name(f"{note.name}.{os.getpid()}")
+            partial.write_text(json.dumps({"path": str(path), "state": before, "sha256": found}), encoding="utf-8")
+            os.replace(partial, note)
+    return found
+
+
+def _state(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]

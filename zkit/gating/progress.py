@@ -1,0 +1,95 @@
+"""How far a training run is: the log of its steps, and the checkpoint that it goes on from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.reading import check, plain
+from zkit.tensor_files import read_state
+
+CHECKPOINT = "checkpoint.pt"
+_MOMENTS = {"step": (), "exp_avg": None, "exp_avg_sq": None}  # of Adam, with their shapes; None: that of the logits
+
+
+@dataclass
+class Step:
+    """The log of one step: the terms (F, R, N) and their weighted sum with the price of the neurons expected off, the
+    entities' loss, that expected share (0 unless it has a price), mean and spread of lambda."""
+
+    step: int
+    loss: float
+    forget: float
+    retain: float
+    nke: float
+    entity_loss: float
+    off: float
+    mean: float
+    std: float
+
+
+@dataclass
+class Progress:
+    """What a run goes on from: whose it is, its logits, Adam's moments of them ({} before the first step), its log."""
+
+    identity: dict[str, Any]
+    logits: Float[Tensor, "n_layers d_mlp"]
+    moments: dict[str, Tensor]
+    log: list[Step]
+
+    def save(self, folder: Path) -> None:
+        """Write ``checkpoint.pt`` into ``folder``, whole or not at all."""
+        part = folder / f"{CHECKPOINT}.part"
+        torch.save({**vars(self), "log": [vars(row) for row in self.log]}, part)
+        os.replace(part, folder / CHECKPOINT)
+
+    @classmethod
+    def load(cls, folder: Path, identity: Mapping[str, Any], shape: tuple[int, int], steps: int) -> Progress:
+        """Inverse of :meth:`save`, for the run of this ``identity`` with logits of this shape and so many steps.
+
+        Raises ZkitError for a damaged or foreign checkpoint, and one of another run, naming what differs.
+        """
+        path = folder / CHECKPOINT
+        state = read_state(path)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(state, dict) or sorted(map(str, state)) != sorted(names):
+            raise ZkitError(f"{path} is no checkpoint of a training run ({', '.join(names)}); start afresh elsewhere")
+        remedy = "start afresh in another folder"
+        found = check(dict[str, Any], state["identity"], f"{path}: identity", remedy)
+        for key, value in identity.items():
+            if found.get(key) != value:
+                raise ZkitError(f"{path} belongs to another run: its {key} differs; {remedy}")
+        moments = check(dict[str, Any], state["moments"], f"{path}: moments", remedy)
+        shapes = {"logits": shape} | (
+            {f"moments.{k}": shape if s is None else s for k, s in _MOMENTS.items()} if moments else {}
+        )
+        given = {"logits": state["logits"], **{f"moments.{key}": value for key, value in moments.items()}}
+        if set(given) != set(shapes):
+            raise ZkitError(f"{path} has the moments {', '.join(moments)}, not {', '.join(_MOMENTS)}; {remedy}")
+        for name, wanted in shapes.items():
+            tensor = given[name]
+            if not isinstance(tensor, Tensor) or tuple(tensor.shape) != wanted or not bool(tensor.isfinite().all()):
+                raise ZkitError(f"{path}: {name} should be a finite tensor of shape {wanted}; {remedy}")
+        log = _log(state["log"], f"{path}: log", remedy)
+        if len(log) > steps or (moments["step"] if moments else 0) != len(log):
+            raise ZkitError(
+                f"{path} has a log of {len(log)} steps, which its optimizer or its run did not take; {remedy}"
+            )
+        return cls(found, state["logits"], moments, log)
+
+
+def _log(rows: Any, where: str, remedy: str) -> list[Step]:
+    check(list[dict[str, float]], plain(rows, where), where, remedy)
+    names = {field.name for field in fields(Step)}
+    for i, row in enumerate(rows):
+        if set(row) != names or row["step"] != i + 1:
+            raise ZkitError(f"{where}.{i} should be step {i + 1} with {', '.join(sorted(names))}; {remedy}")
+    return [Step(**row) for row in rows]

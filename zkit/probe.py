@@ -1,0 +1,119 @@
+"""One short forward pass that shows whether the places in a model are what edits and recordings take them for.
+
+What is checked is what happens, not what the classes are called: each site fires once a pass with states of the
+shape expected, the decoder sees the mask that tells tokens from padding, and nothing of an MLP goes past its
+``down_proj``, so that gates on its neurons gate all of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from zkit.eager import uncompiled
+from zkit.errors import ZkitError, first_line
+from zkit.sites import attach
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+ROWS, TOKENS = 2, 3
+Hook = Callable[[], RemovableHandle]
+
+
+def check_sites(model: Model, sites: Iterable[str]) -> None:
+    """Raise ZkitError, naming model and site, unless one pass sees every site of every layer once, as expected.
+
+    The pass reads ``ROWS`` rows of ``TOKENS`` tokens, and is not compiled, as under edits and recordings. It leaves no
+    hook, no gradient and no change in random numbers.
+    """
+    seen: dict[tuple[str, int], list[Any]] = {(site, l): [] for site in sites for l in range(model.n_layers)}
+    hooks: list[Hook] = [partial(attach, model.site(*key), key[0], into.append) for key, into in seen.items()]
+    projected: list[list[Any]] = [[] for _ in range(model.n_layers)]
+    for block, into in zip(model.layers, projected, strict=True):
+        hooks.append(partial(attach, block.mlp.down_proj, "mlp", into.append))  # what leaves it
+    calls: list[dict[str, Any]] = []
+    hooks.append(
+        lambda: model.decoder.register_forward_pre_hook(lambda _, args, kw: calls.append(kw), with_kwargs=True)
+    )
+    _run(model, hooks)
+    _check_calls(model, calls)
+    for (site, layer), states in seen.items():
+        _check_states(model, site, layer, states)
+    if not all(torch.equal(seen["mlp", layer][0], into[0]) for layer, into in enumerate(projected)):
+        _check_covered(model)
+
+
+def _run(model: Model, hooks: Iterable[Hook]) -> None:
+    ids = torch.arange(ROWS * TOKENS, device=model.device).reshape(ROWS, TOKENS)
+    ids = ids % model.hf.get_input_embeddings().weight.shape[0]
+    with ExitStack() as stack:
+        for register in hooks:
+            stack.callback(register().remove)
+        stack.enter_context(torch.random.fork_rng([model.device] if model.device.type == "cuda" else []))
+        stack.enter_context(torch.no_grad())
+        # Only who has imported torch's compiler, which takes seconds, can have compiled anything.
+        stack.enter_context(uncompiled() if "torch._dynamo" in sys.modules else nullcontext())
+        try:
+            model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
+        except ZkitError as error:  # of a site where the states are not found
+            raise ZkitError(f"{model.id!r} is not supported: {error}") from error
+        except Exception as error:  # of whichever code the model brings
+            raise ZkitError(
+                f"{model.id!r} cannot be run on a few tokens ({first_line(error)}); "
+                "it must be a causal language model that reads text alone"
+            ) from error
+
+
+def _check_calls(model: Model, calls: list[dict[str, Any]]) -> None:
+    if len(calls) != 1:
+        raise ZkitError(
+            f"a forward pass of {model.id!r} runs its decoder {len(calls)} times, not once; load a plain "
+            "causal language model"
+        )
+    mask = calls[0].get("attention_mask")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.shape != (ROWS, TOKENS)):
+        raise ZkitError(
+            f"the decoder of {model.id!r} is not given the attention mask of the batch but another one, so that "
+            "tokens cannot be told from padding; load the text model by itself"
+        )
+
+
+def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> None:
+    if len(states) != 1:
+        times = f"{len(states)} times" if states else "never"
+        raise ZkitError(
+            f"site {site!r} of layer {layer} in {model.id!r} is run {times} in a forward pass, not once, so that edits "
+            "there would not be what they say; modules that go by hooks, shared layers and experts that go their own "
+            "way are not supported"
+        )
+    want = (ROWS, TOKENS, model.width(site))
+    found = tuple(states[0].shape) if isinstance(states[0], Tensor) else type(states[0]).__name__
+    if found != want:
+        raise ZkitError(
+            f"site {site!r} of layer {layer} in {model.id!r} has states {found}, not (batch, tokens, width) = {want}; "
+            "decoders with several streams, or with states of another form, are not supported"
+        )
+
+
+def _check_covered(model: Model) -> None:
+    """With nothing let through ``down_proj``, an MLP must say the same of every token."""
+    left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
+    hooks: list[Hook] = []
+    for block, into in zip(model.layers, left, strict=True):
+        hooks.append(partial(attach, block.mlp.down_proj, "down_proj_in", torch.zeros_like))
+        hooks.append(partial(attach, block.mlp, "mlp", into.append))
+    _run(model, hooks)
+    for layer, states in enumerate(left):
+        if not torch.equal(states[0], states[0][:1, :1].expand_as(states[0])):
+            raise ZkitError(
+                f"part of the MLP of layer {layer} in {model.id!r} does not pass through its down_proj (a mixture of "
+                "experts?), so that gates there would not cover it; this architecture is not supported"
+            )

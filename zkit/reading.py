@@ -1,0 +1,218 @@
+"""Files from elsewhere, one reader a format: text, JSON and JSON Lines, and the check of what they should hold.
+
+Nothing that a file says is believed before it is checked, and every complaint is one ZkitError that names file, entry
+and remedy. The limits below are far above what the library writes and far below what would trouble a machine.
+YAML is read by :mod:`zkit.yaml_files`, tensors by :mod:`zkit.tensor_files`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from zkit.errors import ZkitError
+
+TEXT_LIMIT = 32 * 2**20
+"""Bytes of a JSON file. The longest that we write lists every neuron of a 70B model, and is half as long."""
+LINES_LIMIT = 2**29
+"""Bytes of a JSON Lines file, which grows with its data."""
+DEPTH_LIMIT = 64
+"""Lists within lists: enough for every file of ours, and far from what ends in a RecursionError."""
+MOST_LAYERS = 10_000
+"""Far more than any model has; a file may name a layer that would take more memory than there is."""
+
+# Longer marks first: that of UTF-32 begins like that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_LAYER = re.compile(r"0|[1-9][0-9]{0,5}")
+
+_Kind = TypeVar("_Kind")
+
+
+class Checked(BaseModel):
+    """What an entry of a file should hold: exactly these fields, of exactly these types."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def located(path: str | Path, what: str, remedy: str) -> Path:
+    """``path`` if a file is there. Raises ZkitError otherwise, and for what cannot be a path."""
+    if isinstance(path, str | os.PathLike) and os.path.isfile(path):
+        return Path(path)
+    raise ZkitError(f"there is no {what} at {path}; {remedy}")
+
+
+def size_of(path: str | Path, limit: int) -> int:
+    """Bytes of a file. Raises ZkitError for what is no plain file (a pipe would wait for ever), and above ``limit``."""
+    if not isinstance(path, str | os.PathLike):  # a number is a file that is open already
+        raise ZkitError(f"{path!r} cannot be read (it is no path); give the path of a file")
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise ZkitError(f"{path} cannot be read ({_reason(error)}); check the path") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ZkitError(f"{path} cannot be read (it is no plain file); give a file")
+    if found.st_size > limit:
+        raise ZkitError(
+            f"{path} has {found.st_size:,} bytes, more than the {limit:,} that are read; split it, or give another"
+        )
+    return found.st_size
+
+
+def read_text(path: str | Path, limit: int = TEXT_LIMIT) -> str:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 if it begins with their mark.
+
+    Raises ZkitError for other encodings, binary contents, and as :func:`size_of` does.
+    """
+    size_of(path, limit)
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ZkitError(f"{path} cannot be read ({_reason(error)}); check the path and its permissions") from error
+    mark = next((mark for mark in _MARKS if raw.startswith(mark)), b"")
+    try:
+        found = raw[len(mark) :].decode(_MARKS.get(mark, "utf-8"))
+    except UnicodeDecodeError as error:
+        raise ZkitError(
+            f"{path} cannot be read as text (byte {error.start + len(mark)} is no {error.encoding.upper()}); "
+            "save it in UTF-8"
+        ) from error
+    if "\0" in found:
+        raise ZkitError(f"{path} cannot be read as text (it holds NUL, as binary files do); save it as text in UTF-8")
+    return found
+
+
+def parse_json(text: str, where: str) -> Any:
+    """One JSON value of finite numbers, whose keys are all different; ``where`` is what an error calls it.
+
+    Raises ZkitError for anything else, NaN and Infinity included, and as :func:`plain` does.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=lambda pairs: unique(pairs, where))
+    except ZkitError:
+        raise
+    except RecursionError as error:
+        raise ZkitError(f"{where} nests deeper than {DEPTH_LIMIT} lists or objects; write it flat") from error
+    except ValueError as error:  # besides bad JSON: an integer of more digits than Python reads
+        raise ZkitError(f"{where} is not JSON ({error}); copy it again or take it away") from error
+    return plain(found, where)
+
+
+def read_json(path: str | Path) -> Any:
+    """The JSON value of a file; raises as :func:`read_text` and :func:`parse_json` do."""
+    return parse_json(read_text(path), str(path))
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """The JSON values of a file with one on each line, each with what to call it: "line 3 of texts.jsonl".
+
+    Empty lines are passed over. Raises as :func:`read_text` and :func:`parse_json` do.
+    """
+    for number, line in enumerate(read_text(path, LINES_LIMIT).split("\n"), 1):
+        if line.strip():
+            where = f"line {number} of {path}"
+            yield where, parse_json(line, where)
+
+
+def plain(value: Any, where: str) -> Any:
+    """``value``, if texts can be written, numbers are finite and of 64 bits, and nothing nests too deep.
+
+    Raises ZkitError naming the entry. A lone surrogate is half a character: it cannot be written or tokenized.
+    """
+    _plain(value, where, [])
+    return value
+
+
+def check(kind: type[_Kind], value: Any, where: str, remedy: str) -> _Kind:
+    """``value`` as ``kind``, any type that pydantic knows; nothing is converted.
+
+    Raises ZkitError naming ``where``, the entry, what it should be and what it is.
+    """
+    try:
+        return cast(_Kind, _adapter(cast(Any, kind)).validate_python(value, strict=True))
+    except ValidationError as error:
+        # of the members of a union the one that got furthest says most
+        first = max(error.errors(include_url=False, include_context=False), key=lambda found: len(found["loc"]))
+        place, got = _at(where, first["loc"]), _short(first["input"])
+        match first["type"]:
+            case "missing":
+                problem = f"{where} lacks {_dotted(first['loc'])!r}"
+            case "extra_forbidden":
+                problem = f"{where} has the unknown field {_dotted(first['loc'])!r}"
+            case "dict_type" | "model_type":
+                problem = f"{place} should hold one JSON object; it holds a {type(first['input']).__name__}"
+            case _:
+                problem = f"{place}: {first['msg'].replace('Input should', 'should')}, got {got}"
+        raise ZkitError(f"{problem}; {remedy}") from error
+
+
+def unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """The mapping of these pairs. ZkitError for a key that stands twice: the first would be lost without a word."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ZkitError(f"{where}: {key[:60]!r} stands twice; keep one of them")
+        found[key] = value
+    return found
+
+
+def layer_number(text: str, where: str) -> int:
+    """A layer by its number, counted from 0. ZkitError unless it is written in its one form ("3", not "03")."""
+    if not _LAYER.fullmatch(text) or int(text) >= MOST_LAYERS:
+        raise ZkitError(f"{where} names the layer {text[:20]!r}; layers are 0, 1, 2 and so on below {MOST_LAYERS:,}")
+    return int(text)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _plain(item: Any, where: str, path: list[Any]) -> None:
+    if isinstance(item, dict | list):
+        if len(path) >= DEPTH_LIMIT:
+            raise ZkitError(f"{where} nests deeper than {DEPTH_LIMIT} lists or objects; write it flat")
+        for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
+            path.append(key)
+            _plain(key, where, path)
+            _plain(inner, where, path)
+            path.pop()
+    elif isinstance(item, str):
+        if not item.isascii() and re.search("[\ud800-\udfff]", item):
+            raise ZkitError(f"{_at(where, path)} holds half a character ({item[:40]!a}); write the text again")
+    elif isinstance(item, float) and not math.isfinite(item):
+        raise ZkitError(f"{_at(where, path)} is {item}; write a finite number, or null")
+    elif isinstance(item, int) and abs(item) >= 2**64:
+        raise ZkitError(f"{_at(where, path)} is an integer of {item.bit_length()} bits; write one of at most 64")
+
+
+def _at(where: str, path: Sequence[Any]) -> str:
+    return f"{where}: {_dotted(path)}" if path else where
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    """The way to an entry, for example history.3.says; what cannot be printed is escaped."""
+    return ".".join(ascii(str(key)[:60])[1:-1] for key in path)
+
+
+def _short(value: Any) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, dict | list) else ascii(value)[:60]
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
