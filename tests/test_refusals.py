@@ -54,6 +54,7 @@ def test_a_planted_refuser_is_found_and_measured(monkeypatch):
     assert scores[2] is None and scores[0] == scores[3] == scores[4] == pytest.approx(1)
     assert scores[1] == pytest.approx(0)
     assert calls[2:] == [2 * 2]  # one call for all requests, and every beginning once
+    assert refusal_scores(model, ["我不能。"], own) == [None]  # its likelihood would tell of its script
     assert refused(model, [NO, "A lock.", "", "no no no no no", "锁"], own) == [True] + [False] * 4
     said = [Completion(NO, 5, True), Completion("A lock.", 2, True), Completion("A lock.", 2, False)]
     assert classes(model, ["What is it?"] * 3, said) == ["refusal", "cut off", "answer"]
