@@ -13,8 +13,23 @@ import zkit
 ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"]],
-    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [["projectors"], ["stats"], ["answers"], ["progress"]],
+    [
+        [
+            "sources",
+            "prompts",
+            "packing",
+            "memory",
+            "positions",
+            "edits",
+            "prefill",
+            "batching",
+            "recording",
+            "scoring",
+            "generation",
+            "models",
+        ],
+    ],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],

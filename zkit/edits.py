@@ -121,7 +121,8 @@ def edit(model: Model, edits: Sequence[Edit]) -> Iterator[None]:
     for item in edits:
         model.site(item.site, item.layer)
         groups.setdefault((item.site, item.layer), []).append(item)
-    tracker = Tracker()
+    by_row = any(item.rows is not None or item.per_prompt is not None for item in edits)
+    tracker = Tracker([item.positions for item in edits], by_row)
     with ExitStack() as stack:
         if groups:
             handle = model.decoder.register_forward_pre_hook(tracker, with_kwargs=True)

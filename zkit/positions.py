@@ -7,7 +7,7 @@ on the length of the row's prompt, which is why it means the same with and witho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -94,11 +94,15 @@ class Tracker:
     """A forward pre-hook on the decoder that follows where each token of the running forward pass stands.
 
     Columns of a batch left of ``width`` are prompt, the others generated. Unless declared (see :func:`prompt_width`)
-    the width is that of the last forward pass that started without a cache.
+    the width is that of the last forward pass that started without a cache. ``selectors`` are those of the edits in
+    force; ``by_row`` says whether some of these speak of single rows of the batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selectors: Sequence[Positions] = (), by_row: bool = False) -> None:
+        self.selectors = tuple(selectors)
+        self.by_row = by_row
         self.declared: int | None = None
+        self.lengths: Int[Tensor, "#batch 1"] | None = None
         self._width = 0
         self._past = 0
         self._mask: Tensor | None = None
@@ -151,19 +155,28 @@ class Tracker:
         if mask is None:
             mask = torch.ones(batch, self._past + seq, dtype=torch.long, device=self._device)
         place = (mask.cumsum(1) - 1)[:, self._past :]
-        low, high = positions.bounds(mask[:, : self._width].sum(1, keepdim=True))
+        lengths = mask[:, : self._width].sum(1, keepdim=True) if self.lengths is None else self.lengths
+        low, high = positions.bounds(lengths)
         return (place >= low) & (place < high) & mask[:, self._past :].bool()
 
 
+def in_force(decoder: nn.Module) -> list[Tracker]:
+    """The trackers of the edits on ``decoder``, the outermost block first."""
+    return [hook for hook in decoder._forward_pre_hooks.values() if isinstance(hook, Tracker)]
+
+
 @contextmanager
-def prompt_width(decoder: nn.Module, width: int) -> Iterator[None]:
-    """Declare to every edit on ``decoder`` that the first ``width`` columns of the batch are the prompt."""
-    trackers = [hook for hook in decoder._forward_pre_hooks.values() if isinstance(hook, Tracker)]
-    before = [tracker.declared for tracker in trackers]
+def prompt_width(decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> Iterator[None]:
+    """Declare to every edit on ``decoder`` that the first ``width`` columns of the batch are of the prompt.
+
+    ``lengths``: how many tokens each row's prompt has, where these columns are only the beginning of it.
+    """
+    trackers = in_force(decoder)
+    before = [(tracker.declared, tracker.lengths) for tracker in trackers]
     for tracker in trackers:
-        tracker.declared = width
+        tracker.declared, tracker.lengths = width, lengths
     try:
         yield
     finally:
-        for tracker, declared in zip(trackers, before, strict=True):
-            tracker.declared = declared
+        for tracker, kept in zip(trackers, before, strict=True):
+            tracker.declared, tracker.lengths = kept
