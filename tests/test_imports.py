@@ -20,6 +20,8 @@ LAYERS = [
             "prompts",
             "packing",
             "memory",
+            "sites",
+            "eager",
             "positions",
             "edits",
             "prefill",

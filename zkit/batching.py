@@ -12,7 +12,7 @@ from zkit.edits import Edit
 from zkit.errors import ZkitError
 from zkit.memory import Room
 from zkit.packing import OVERHEAD, packed
-from zkit.positions import in_force
+from zkit.positions import trackers
 from zkit.prefill import (
     Ids,
     Plan,
@@ -23,6 +23,7 @@ from zkit.prefill import (
     read_shared,
     reusable,
     selectors_in_force,
+    spent,
 )
 from zkit.prompts import Prompt, check_prompts
 
@@ -36,24 +37,26 @@ Arms = Sequence[Sequence[Edit]]
 class Batch:
     """Rows that run together, arm after arm: each of ``prompts`` under each of ``arms`` (indices of both).
 
-    ``reading`` is what the rows have read; ``rest`` what is left of each row's prompt, never nothing.
+    ``reading`` is what the rows have read; ``rest`` what is left of each row's prompt, never nothing; ``still`` the
+    edits of each arm that have to do with it or what follows.
     """
 
     arms: list[int]
     prompts: list[int]
     reading: Reading
     rest: list[Ids]
+    still: list[list[Edit]]
 
-    def edits(self, arms: Arms, rows: Sequence[int]) -> list[Edit]:
-        """The edits of the arms, for a batch of these of its rows (in ascending order)."""
+    def edits(self, rows: Sequence[int]) -> list[Edit]:
+        """The edits for a batch of these of its rows, in ascending order."""
         found: list[Edit] = []
         start, n = 0, len(self.prompts)
-        for i, arm in enumerate(self.arms):
-            mine = [self.prompts[row % n] for row in rows if row // n == i]
+        for i, arm in enumerate(self.still):
+            mine = [row % n for row in rows if row // n == i]
             stop = start + len(mine)
             if mine:
                 where = None if len(mine) == len(rows) else slice(start, stop)
-                found += [replace(item.for_prompts(torch.tensor(mine)), rows=where) for item in arms[arm]]
+                found += [replace(item.for_prompts(torch.tensor(mine)), rows=where) for item in arm]
             start = stop
         return found
 
@@ -99,7 +102,7 @@ def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
 
 def check_rows_free(model: Model) -> None:
     """Raise ZkitError inside a block whose edits speak of single rows: batches are laid out anew."""
-    if any(tracker.by_row for tracker in in_force(model.decoder)):
+    if any(tracker.by_row for tracker in trackers(model.decoder)):
         raise ZkitError(
             "an edit in force names rows, or has a vector per prompt, but batches are laid out anew here; "
             "give it as an arm, arms=[[edit]]"
@@ -146,7 +149,8 @@ def batches(
             else:
                 reading = blank(model, len(chosen) * len(group), cached)
             rest = [row[max(done, planned.own) :] for row, done in zip(asked, planned.each, strict=True)]
-            yield Batch(list(chosen), group, reading, [row for _ in chosen for row in rest])
+            still = [[item for item in mine[a] if not spent(item, asked, planned.own)] for a in chosen]
+            yield Batch(list(chosen), group, reading, [row for _ in chosen for row in rest], still)
 
 
 def _arms_together(n_arms: int, n_prompts: int, rows: int) -> int:

@@ -6,18 +6,21 @@ that changes anything is registered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.positions import Positions, Tracker, parse
-from zkit.projectors import Subspace
+from zkit.positions import Positions, Tracker, following, parse, trackers
+from zkit.projectors import Complement, Subspace
+from zkit.sites import attach
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -74,7 +77,7 @@ def patch(
     site: str,
     layer: int,
     source: Float[Tensor, "*prompts width"],
-    subspace: Subspace | None = None,
+    subspace: Subspace | Complement | None = None,
     positions: Positions = ALL,
     rows: slice | None = None,
 ) -> Edit:
@@ -110,49 +113,133 @@ def _with_vectors(
     return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x)
 
 
-@contextmanager
-def edit(model: Model, edits: Sequence[Edit]) -> Iterator[None]:
-    """Apply ``edits`` to every forward pass inside the ``with`` block; edits at the same site apply in list order.
+def edit(model: Model, edits: Sequence[Edit]) -> Block:
+    """Apply ``edits`` to every forward pass inside a ``with`` block; edits at the same site apply in list order.
 
-    Whatever happens inside, the model leaves the block as it was. Raises ZkitError for an unknown site or layer before
-    anything is registered, and, in a forward pass, for rows outside the batch or an ``fn`` that changes the shape.
+    Whatever happens inside, the model leaves the block as it was. Compiled models run uncompiled inside it. A block
+    belongs to the thread and the asyncio task that open it; others cannot run or edit the model meanwhile.
+
+    Raises ZkitError for an unknown site or layer before anything is registered; on entry, if another thread or task has
+    the model; in a forward pass, for rows outside the batch, an ``fn`` that changes the shape, positions that need an
+    end of the prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
+    Warns (RuntimeWarning) if the block was never entered, and (UserWarning) at its end if a selector other than
+    ``"generated"`` chose no token in any pass.
     """
-    groups: dict[tuple[str, int], list[Edit]] = {}
+    if isinstance(edits, Edit) or not all(isinstance(item, Edit) for item in edits):
+        raise ZkitError("edit takes a list of Edits, such as [zkit.edits.add(...)]")
     for item in edits:
         model.site(item.site, item.layer)
-        groups.setdefault((item.site, item.layer), []).append(item)
-    by_row = any(item.rows is not None or item.per_prompt is not None for item in edits)
-    tracker = Tracker([item.positions for item in edits], by_row)
-    with ExitStack() as stack:
-        if groups:
-            handle = model.decoder.register_forward_pre_hook(tracker, with_kwargs=True)
-            stack.callback(handle.remove)
-        for (site, layer), group in groups.items():
-            stack.callback(_register(model.site(site, layer), site, group, tracker).remove)
-        yield
+    return Block(model, edits)
+
+
+class Block:
+    """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
+
+    def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
+        self._model = model
+        self.go_on_with(edits)
+        self._stack: ExitStack | None = None
+        self._entered = False
+
+    def __enter__(self) -> Block:
+        if self._stack is not None:
+            raise ZkitError("these edits are in force already; make them anew for a block inside their own")
+        self._entered = True
+        with ExitStack() as stack:
+            if self._groups:
+                self._register(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.close()
+        if kind is None and self._groups:
+            self._warn_of_idle_positions()
+
+    def __del__(self) -> None:
+        if not self._entered:
+            warnings.warn(f"nothing was edited: {self!r} was thrown away", RuntimeWarning, stacklevel=2)
+
+    def __repr__(self) -> str:
+        n = sum(map(len, self._groups.values()))
+        state = "in force" if self._stack is not None else "not in force, put it in a `with` statement"
+        return f"<block of {n} edits of {self._model.id!r}, {state}>"
+
+    def go_on_with(self, edits: Sequence[Edit]) -> None:
+        """Put ``edits``, at the same sites or fewer of them, in the place of the block's own: rows left the batch."""
+        self._groups: dict[tuple[str, int], list[Edit]] = {}
+        for item in edits:
+            self._groups.setdefault((item.site, item.layer), []).append(item)
+
+    def _register(self, stack: ExitStack) -> None:
+        hf, decoder = self._model.hf, self._model.decoder
+        self._reached: dict[tuple[str, int], int] = {}  # the pass in which the edits of a site were last applied
+        self._before = 0
+        if hf is not decoder:
+            stack.callback(hf.register_forward_pre_hook(self._on_model).remove)
+            stack.callback(hf.register_forward_hook(self._after_model).remove)
+        every = [item for group in self._groups.values() for item in group]
+        by_row = any(item.rows is not None or item.per_prompt is not None for item in every)
+        self._tracker = stack.enter_context(following(decoder, [item.positions for item in every], by_row))
+        stack.callback(decoder.register_forward_hook(self._after_decoder).remove)
+        for site, layer in self._groups:
+            act = partial(self._act, (site, layer))
+            stack.callback(attach(self._model.site(site, layer), site, act).remove)
+
+    def _act(self, place: tuple[str, int], h: Tensor) -> Tensor:
+        self._reached[place] = self._tracker.passes
+        return _apply(h, self._groups.get(place, []), self._tracker)
+
+    def _on_model(self, *_: object) -> None:
+        self._before = self._tracker.passes
+
+    def _after_model(self, *_: object) -> None:
+        if self._tracker.passes == self._before:
+            raise ZkitError(f"a forward pass of {self._model.id!r} went by the hooks of its decoder: {_REMEDY}")
+
+    def _after_decoder(self, *_: object) -> None:
+        """Runs where a pass came to its end. One that was stopped before says nothing about the layers behind."""
+        for site, layer in self._groups:
+            if self._reached.get((site, layer)) != self._tracker.passes:
+                raise ZkitError(
+                    f"the edits at {site} {layer} were not applied in a forward pass of {self._model.id!r}, which went "
+                    f"by the hooks there: {_REMEDY}"
+                )
+
+    def _warn_of_idle_positions(self) -> None:
+        for positions, chose in self._tracker.chose.items():
+            if positions.kind != "generated" and not bool(chose):
+                warnings.warn(
+                    f"{positions} chose no token in any forward pass of this block, so its edits changed nothing; "
+                    "positions count the tokens of each row from 0, and the first is chosen with first_token=True only",
+                    UserWarning,
+                    stacklevel=3,
+                )
+
+
+_REMEDY = (
+    "something calls its modules' `forward` instead of the modules, or has put other code in their place; load the "
+    "model anew with zkit.load"
+)
 
 
 def check_unedited(model: Model, what: str) -> None:
     """Raise ZkitError inside a block that edits the model: a copy made there would keep the edits."""
-    if any(isinstance(hook, Tracker) for hook in model.decoder._forward_pre_hooks.values()):
+    if trackers(model.decoder):
         raise ZkitError(
             f"{what} copies the model, and the copy would keep the edits in force; call it outside the block"
         )
 
 
-def _register(module: nn.Module, site: str, group: list[Edit], tracker: Tracker) -> Any:
-    if site == "down_proj_in":
-        return module.register_forward_pre_hook(lambda _, args: (_apply(args[0], group, tracker), *args[1:]))
-
-    def hook(_: nn.Module, args: Any, output: Any) -> Any:
-        if isinstance(output, tuple):  # attention returns its weights beside the states
-            return (_apply(output[0], group, tracker), *output[1:])
-        return _apply(output, group, tracker)
-
-    return module.register_forward_hook(hook)
-
-
 def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
+    if h.dim() != 3 or h.shape[:2] != tracker.shape:
+        raise ZkitError(
+            f"the states at {group[0].site} {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "
+            f"{tracker.shape[0]} rows and {tracker.shape[1]} tokens, and edits take [rows, tokens, width]; use another "
+            "site, and run whole models, not single layers, inside the block"
+        )
     out, own = h, False
     for item in group:
         chosen = tracker.select(item.positions)
@@ -175,7 +262,15 @@ def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Trac
 
 def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
     """The states changed where ``chosen``, untouched elsewhere."""
-    new = item.fn(part) if item.per_prompt is None else item.fn(part, item.per_prompt)
+    if item.per_prompt is None:
+        new = item.fn(part)
+    elif item.n_prompts == part.shape[0]:
+        new = item.fn(part, item.per_prompt)
+    else:
+        raise ZkitError(
+            f"a tensor per prompt of shape {tuple(item.per_prompt.shape)} does not fit the {part.shape[0]} rows that "
+            f"the edit at {item.site} {item.layer} speaks of; give one for each row, or one vector for all"
+        )
     if new.shape != part.shape:
         raise ZkitError(
             f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
@@ -187,10 +282,10 @@ def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bo
 
 def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq width"]) -> Tensor:
     """x on the device of the states, in a shape that can be added to them."""
-    if x.shape[-1] != h.shape[-1] or (x.dim() > 1 and x.shape[0] != h.shape[0]):
+    if x.shape[-1] != h.shape[-1]:
         raise ZkitError(
             f"a vector of shape {tuple(x.shape)} does not fit states of shape {tuple(h.shape)} (rows, tokens, width); "
-            "was it made from another model, or for another number of prompts?"
+            "was it made from another model?"
         )
     x = x.to(h.device)
     return x.unsqueeze(1) if x.dim() == 2 else x

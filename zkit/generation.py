@@ -113,24 +113,24 @@ def complete(
             prefix=prefix and use_cache,
         ):
             done = bar.n
-            for row, found in enumerate(_decode(model, batch, every, max_new_tokens, ends, bar)):
+            for row, found in enumerate(_decode(model, batch, max_new_tokens, ends, bar)):
                 arm, i = divmod(row, len(batch.prompts))
                 answers[batch.arms[arm]][batch.prompts[i]] = _completion(model, found, ends, max_new_tokens)
             bar.update(done + len(batch.rest) * max_new_tokens - bar.n)
     return answers[0] if arms is None else answers
 
 
-def _decode(model: Model, batch: Batch, arms: Arms, limit: int, ends: Tensor, bar: Any) -> list[list[int]]:
+def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, bar: Any) -> list[list[int]]:
     """The new tokens of each row, up to its end or the limit. Rows that have ended leave the batch."""
     found: list[list[int]] = [[] for _ in batch.rest]
     rows, reading, new = list(range(len(batch.rest))), batch.reading, padded(model, batch.rest, left=True)
     width = reading.ids.shape[1] + new.ids.shape[1]
-    while rows:
-        steps: list[Tensor] = []
-        ended = torch.zeros(len(rows), dtype=torch.bool, device=model.device)
-        so_far = len(found[rows[0]])
-        with edit(model, batch.edits(arms, rows)), prompt_width(model.decoder, width):
-            while so_far + len(steps) < limit and int(ended.sum()) <= ENDED * len(rows):
+    with edit(model, batch.edits(rows)) as block, prompt_width(model.decoder, width):
+        while True:
+            steps: list[Tensor] = []
+            left = limit - len(found[rows[0]])
+            ended = torch.zeros(len(rows), dtype=torch.bool, device=model.device)
+            while len(steps) < left and int(ended.sum()) <= ENDED * len(rows):
                 reading, logits = read(model, reading, new, 1)
                 assert logits is not None
                 check_logits(logits)
@@ -138,13 +138,13 @@ def _decode(model: Model, batch: Batch, arms: Arms, limit: int, ends: Tensor, ba
                 ended |= torch.isin(steps[-1], ends)
                 new = Reading(steps[-1].unsqueeze(1), torch.ones_like(steps[-1]).unsqueeze(1))
                 bar.update(len(rows))
-        for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
-            found[row] += tail
-        left = [i for i, over in enumerate(ended.tolist()) if not over]
-        if so_far + len(steps) >= limit or not left:
-            break
-        rows, reading, new = [rows[i] for i in left], reading.kept(left), new.kept(left)
-    return found
+            for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
+                found[row] += tail
+            on = [i for i, over in enumerate(ended.tolist()) if not over]
+            if len(steps) == left or not on:
+                return found
+            rows, reading, new = [rows[i] for i in on], reading.kept(on), new.kept(on)
+            block.go_on_with(batch.edits(rows))
 
 
 def _ends(model: Model) -> Int[Tensor, " n"]:

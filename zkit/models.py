@@ -17,10 +17,8 @@ from transformers.utils import logging as hf_logging
 from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.prompts import Prompt, check_answers, check_prompts
+from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
-
-SITES = ("layer", "attn", "mlp", "down_proj_in")
-"""Output of a decoder layer, of its attention, of its MLP; and the input of the MLP's ``down_proj``."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -87,20 +85,22 @@ class Model:
         return self.hf.dtype
 
     def site(self, site: str, layer: int) -> nn.Module:
-        """The module whose output (for ``"down_proj_in"``: whose input) is the site. ZkitError for an unknown site."""
+        """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
+
+        Raises ZkitError for an unknown site or layer, and for a site that this architecture does not have.
+        """
         block = self.layers[self.check_layer(layer)]
         if site not in SITES:
             raise ZkitError(f"unknown site {site!r}; sites are {', '.join(SITES)}")
-        return {
-            "layer": block,
-            "attn": block.self_attn,
-            "mlp": block.mlp,
-            "down_proj_in": block.mlp.down_proj,
-        }[site]
+        module = _find(block, PATHS[site])
+        if module is None:
+            raise ZkitError(f"{self.id!r} has no site {site!r}: its layers have no {PATHS[site]}; use another site")
+        return module
 
     def width(self, site: str) -> int:
         """The size of the last axis at a site."""
-        return self.layers[0].mlp.down_proj.in_features if site == "down_proj_in" else self.d_model
+        module = self.site(site, 0)
+        return getattr(module, "in_features", self.d_model) if at_input(site) else self.d_model
 
     def check_layer(self, layer: int) -> int:
         """Return ``layer`` if the model has it. ZkitError otherwise; layers count from 0 and never from the end."""

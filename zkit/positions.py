@@ -7,15 +7,21 @@ on the length of the row's prompt, which is why it means the same with and witho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from asyncio import current_task
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from inspect import signature
+from threading import get_ident
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from zkit.eager import uncompiled
 from zkit.errors import ZkitError
 
 _END = 1 << 40
@@ -91,92 +97,139 @@ def parse(positions: str | Positions, first_token: bool = False) -> Positions:
 
 
 class Tracker:
-    """A forward pre-hook on the decoder that follows where each token of the running forward pass stands.
+    """A forward pre-hook on a decoder that follows where each token of the running forward pass stands.
 
-    Columns of a batch left of ``width`` are prompt, the others generated. Unless declared (see :func:`prompt_width`)
-    the width is that of the last forward pass that started without a cache. ``selectors`` are those of the edits in
-    force; ``by_row`` says whether some of these speak of single rows of the batch.
+    It belongs to the thread and the asyncio task that made it, and refuses forward passes of others. Columns of a batch
+    left of the declared width (:func:`prompt_width`) are prompt, the others generated. ``selectors`` are those of the
+    edits that it serves; ``by_row`` says whether some of these speak of single rows of the batch.
     """
 
     def __init__(self, selectors: Sequence[Positions] = (), by_row: bool = False) -> None:
-        self.selectors = tuple(selectors)
-        self.by_row = by_row
-        self.declared: int | None = None
-        self.lengths: Int[Tensor, "#batch 1"] | None = None
-        self._width = 0
+        self.selectors, self.by_row = tuple(selectors), by_row
+        self.owner = _here()
+        self.passes = 0
+        """Forward passes that have begun."""
+        self.shape = (0, 0)
+        """Rows and tokens of the running forward pass."""
+        self.chose: dict[Positions, Tensor | bool] = {}
+        """For every selector asked for, whether it has chosen a token in any pass."""
         self._past = 0
-        self._mask: Tensor | None = None
-        self._shape = (0, 0)
-        self._device = torch.device("cpu")
-        self._uncached = False
+        self._width: int | None = None
+        self._lengths: Int[Tensor, "#batch 1"] | None = None
+        self._mask = torch.ones(0, 0)
         self._selected: dict[Positions, Bool[Tensor, "batch seq"]] = {}
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tokens = next(x for x in (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args) if isinstance(x, Tensor))
-        mask, cache = kwargs.get("attention_mask"), kwargs.get("past_key_values")
+        if _here() != self.owner:
+            raise ZkitError(
+                "this model is being edited or recorded by another thread or task, whose edits would act on this "
+                "forward pass too; let each have a model of its own, or wait until the block of the other is closed"
+            )
+        named = {**signature(module.forward).bind_partial(*args).arguments, **kwargs} if args else kwargs
+        tokens = named["input_ids"] if named.get("input_ids") is not None else named["inputs_embeds"]
+        mask, cache = named.get("attention_mask"), named.get("past_key_values")
         if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
             raise ZkitError(
                 "edits and recordings read the two-dimensional attention mask, and this forward pass has another kind "
                 "(a static or compiled cache makes one); use the default cache"
             )
-        self._shape, self._device, self._mask = (tokens.shape[0], tokens.shape[1]), tokens.device, mask
-        cached = cache.get_seq_length() if cache is not None else 0
-        self._past = mask.shape[1] - self._shape[1] if mask is not None else cached
-        self._uncached = kwargs.get("use_cache") is False
-        if self.declared is not None:
-            self._width = self.declared
-        elif self._past == 0:
-            self._width = self._shape[1]
+        self.shape = (tokens.shape[0], tokens.shape[1])
+        self._past = 0 if cache is None else int(cache.get_seq_length())
+        total = self._past + self.shape[1]
+        if mask is None:
+            mask = torch.ones(self.shape[0], total, dtype=torch.long, device=tokens.device)
+        elif mask.shape[1] < total or (cache is None and mask.shape[1] > total):
+            raise ZkitError(
+                f"the attention mask has {mask.shape[1]} columns for {total} tokens, those in the cache included; give "
+                "it one column for each token"
+            )
+        self._mask = mask[:, :total]
+        self._width, self._lengths = _declared.get().get(module, (None, None))
         self._selected = {}
+        self.passes += 1
 
     @property
     def batch(self) -> int:
         """Rows in the running forward pass."""
-        return self._shape[0]
+        return self.shape[0]
 
     def select(self, positions: Positions) -> Bool[Tensor, "batch seq"] | bool:
         """The chosen tokens of the running forward pass; True or False where it is plainly all or none of them."""
-        unknown = self.declared is None and (self._uncached or self._width == 0)
-        if unknown and positions.kind in ("prompt", "generated", "last", "inner"):
-            raise ZkitError(
-                f"positions {positions.kind!r} need to know where the prompt ends, and a forward pass without a cache, "
-                "or with one filled before the block, does not say; use Model.generate, or wrap the call in "
-                "zkit.positions.prompt_width"
-            )
-        if self._past >= self._width > 0 and positions.kind != "span":
-            return positions.kind in ("all", "generated")
+        if positions.kind not in ("all", "span"):
+            if self._width is None:
+                raise ZkitError(
+                    f"positions {positions.kind!r} need to know where the prompt ends, and nothing said so; use "
+                    "Model.generate, or wrap the call in zkit.positions.prompt_width(model.decoder, columns)"
+                )
+            if positions.kind != "generated" and self._past >= self._width > 0:
+                self.chose.setdefault(positions, False)
+                return False
+        if positions.kind != "span" and self.shape[1] == 1 and self._past >= (self._width or _END):
+            self.chose[positions] = True
+            return True
         if positions not in self._selected:
-            self._selected[positions] = self._compute(positions)
+            chosen = self._selected[positions] = self._compute(positions)
+            self.chose[positions] = self.chose.get(positions, False) | chosen.any()
         return self._selected[positions]
 
     def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
-        batch, seq = self._shape
-        mask = self._mask
-        if mask is None:
-            mask = torch.ones(batch, self._past + seq, dtype=torch.long, device=self._device)
-        place = (mask.cumsum(1) - 1)[:, self._past :]
-        lengths = mask[:, : self._width].sum(1, keepdim=True) if self.lengths is None else self.lengths
+        place = (self._mask.cumsum(1) - 1)[:, self._past :]
+        lengths = self._lengths
+        if lengths is None:
+            lengths = self._mask[:, : self._width or 0].sum(1, keepdim=True)
         low, high = positions.bounds(lengths)
-        return (place >= low) & (place < high) & mask[:, self._past :].bool()
+        return (place >= low) & (place < high) & self._mask[:, self._past :].bool()
 
 
-def in_force(decoder: nn.Module) -> list[Tracker]:
-    """The trackers of the edits on ``decoder``, the outermost block first."""
-    return [hook for hook in decoder._forward_pre_hooks.values() if isinstance(hook, Tracker)]
+def trackers(decoder: nn.Module) -> list[Tracker]:
+    """Those that follow the forward passes of ``decoder`` now, in the order in which they came."""
+    return [hook for hook in list(decoder._forward_pre_hooks.values()) if isinstance(hook, Tracker)]
+
+
+@contextmanager
+def following(decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Iterator[Tracker]:
+    """A Tracker on ``decoder`` while the block is open. ZkitError if one of another thread or task is there."""
+    tracker = Tracker(selectors, by_row)
+    with uncompiled():
+        handle = decoder.register_forward_pre_hook(tracker, with_kwargs=True)
+        try:
+            if any(other.owner != tracker.owner for other in trackers(decoder)):
+                raise ZkitError(
+                    "another thread or task is editing or recording this model; let each have a model of its own, or "
+                    "wait until the block of the other is closed"
+                )
+            yield tracker
+        finally:
+            handle.remove()
+
+
+_Declared = tuple[int | None, Int[Tensor, "#batch 1"] | None]
+_declared: ContextVar[Mapping[nn.Module, _Declared]] = ContextVar("_declared", default=MappingProxyType({}))
 
 
 @contextmanager
 def prompt_width(decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> Iterator[None]:
-    """Declare to every edit on ``decoder`` that the first ``width`` columns of the batch are of the prompt.
+    """Declare that the first ``width`` columns of a batch, padding included, are the prompt.
 
-    ``lengths``: how many tokens each row's prompt has, where these columns are only the beginning of it.
+    It holds for every forward pass of ``decoder`` that the block makes, whatever is in the cache, and nothing is
+    declared of itself: a prompt may come in several passes, or with the first tokens of its answer. ``lengths``: the
+    tokens of each row's whole prompt, where the batch holds only the beginning of it. ZkitError if ``decoder`` is no
+    module (``model.decoder`` is) or the width no count.
     """
-    trackers = in_force(decoder)
-    before = [(tracker.declared, tracker.lengths) for tracker in trackers]
-    for tracker in trackers:
-        tracker.declared, tracker.lengths = width, lengths
+    if not isinstance(decoder, nn.Module) or isinstance(width, bool) or not isinstance(width, int) or width < 0:
+        raise ZkitError(
+            f"prompt_width takes model.decoder and a number of columns, got {type(decoder).__name__} and {width!r}"
+        )
+    token = _declared.set({**_declared.get(), decoder: (width, lengths)})
     try:
         yield
     finally:
-        for tracker, kept in zip(trackers, before, strict=True):
-            tracker.declared, tracker.lengths = kept
+        _declared.reset(token)
+
+
+def _here() -> tuple[int, Any]:
+    """The thread and the asyncio task that run this."""
+    try:
+        return get_ident(), current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return get_ident(), None

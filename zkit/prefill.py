@@ -19,7 +19,7 @@ from transformers import DynamicCache
 
 from zkit.edits import Edit, edit
 from zkit.packing import OVERHEAD
-from zkit.positions import Positions, in_force, prompt_width
+from zkit.positions import Positions, prompt_width, trackers
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -174,12 +174,22 @@ def read_own(model: Model, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]
     """The beginning that all prompts share, as each arm edits it: a row for each arm. None without one."""
     if not planned.own:
         return None
-    edits = [  # those with a vector per prompt do not reach so far
-        replace(item, rows=slice(a, a + 1)) for a, arm in enumerate(arms) for item in arm if item.n_prompts is None
-    ]
+    length = torch.tensor([len(prompts[0])])
+    edits = []
+    for a, arm in enumerate(arms):
+        for item in arm:
+            low, high = item.positions.bounds(length)
+            if low < min(int(high), planned.own):  # those with a vector per prompt do not reach so far
+                edits.append(replace(item, rows=slice(a, a + 1)))
     rows = [prompts[0][: planned.own]] * len(arms)
     with edit(model, edits):
         return _read_beginning(model, blank(model, len(arms)), rows, [len(prompts[0])] * len(arms))
+
+
+def spent(item: Edit, prompts: Sequence[Ids], n_read: int) -> bool:
+    """Whether all that an edit had to do lay in the first ``n_read`` tokens."""
+    low, high = item.positions.bounds(torch.tensor([len(prompt) for prompt in prompts]))
+    return n_read > 0 and bool(((low < high) & (high <= n_read)).all())
 
 
 def _read_beginning(model: Model, so_far: Reading, rows: Sequence[Ids], lengths: Sequence[int]) -> Reading:
@@ -192,4 +202,4 @@ def _read_beginning(model: Model, so_far: Reading, rows: Sequence[Ids], lengths:
 
 
 def selectors_in_force(model: Model) -> list[Positions]:
-    return [positions for tracker in in_force(model.decoder) for positions in tracker.selectors]
+    return [positions for tracker in trackers(model.decoder) for positions in tracker.selectors]

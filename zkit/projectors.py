@@ -37,6 +37,59 @@ class Subspace:
     def coordinates(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch k"]:
         return x @ self.basis.to(x.device, x.dtype).T
 
+    def complement(self) -> Complement:
+        """Everything orthogonal to this subspace, of dimension d - k; it costs no memory."""
+        return Complement(self)
+
+    def overlap(self, other: Subspace | Complement) -> Float[Tensor, " n"]:
+        """Cosines of the min(k, other.k) principal angles between the two, the largest first (Bjorck and Golub 1973).
+
+        One for a direction that both hold, zero for one orthogonal to all of the other. Taken in float64.
+        Raises ZkitError for spaces of different d.
+        """
+        _check_same_width(self, other)
+        mine = self.basis.double()
+        shared = mine @ other.basis.double().T if isinstance(other, Subspace) else other.project(mine)
+        return torch.linalg.svdvals(shared)[: min(self.k, other.k)].clamp(max=1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Complement:
+    """Everything orthogonal to the subspace ``of``: the same projectors, changed over. Made by ``complement()``."""
+
+    of: Subspace
+
+    @property
+    def k(self) -> int:
+        return self.of.d - self.of.k
+
+    @property
+    def d(self) -> int:
+        return self.of.d
+
+    def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        return self.of.reject(x)
+
+    def reject(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        return self.of.project(x)
+
+    def complement(self) -> Subspace:
+        return self.of
+
+    def overlap(self, other: Subspace | Complement) -> Float[Tensor, " n"]:
+        """As :meth:`Subspace.overlap`. Two complements have the angles of what they leave out, else zero angles."""
+        if isinstance(other, Subspace):
+            return other.overlap(self)
+        between, n = self.of.overlap(other.of), min(self.k, other.k)
+        return torch.cat((between.new_ones(max(0, n - len(between))), between))[max(0, len(between) - n) :]
+
+
+def _check_same_width(one: Subspace, other: Subspace | Complement) -> None:
+    if one.d != other.d:
+        raise ZkitError(
+            f"subspaces of {one.d} and of {other.d} dimensions have no overlap; take both from one model and site"
+        )
+
 
 def spanned_by(vectors: Float[Tensor, "n d"], rtol: float | None = None) -> Subspace:
     """The span of the rows, by SVD; directions below ``rtol`` of the largest singular value are dropped.

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.positions import Positions, Tracker, parse, prompt_width
+from zkit.positions import Positions, Tracker, following, parse, prompt_width
 from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
+from zkit.sites import attach
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -137,12 +138,11 @@ def _batches(
         else:
             batch, width = model.tokenize_answered(prompts[start:stop], answers[start:stop], chat)
         found: dict[int, Any] = {}
-        tracker = Tracker()
         with ExitStack() as stack:
-            stack.callback(model.decoder.register_forward_pre_hook(tracker, with_kwargs=True).remove)
+            tracker = stack.enter_context(following(model.decoder))
             for layer in set(wanted):
                 keep = _keeper(found, layer, max(wanted), reduce, positions, tracker)
-                stack.callback(_attach(model.site(site, layer), site, keep).remove)
+                stack.callback(attach(model.site(site, layer), site, keep).remove)
             stack.enter_context(prompt_width(model.decoder, width))
             stack.enter_context(torch.no_grad())
             stack.enter_context(suppress(_Enough))
@@ -171,9 +171,3 @@ def _keeper(
             raise _Enough
 
     return keep
-
-
-def _attach(module: nn.Module, site: str, keep: Callable[[Tensor], None]) -> Any:
-    if site == "down_proj_in":
-        return module.register_forward_pre_hook(lambda _, args: keep(args[0]))
-    return module.register_forward_hook(lambda _, args, out: keep(out[0] if isinstance(out, tuple) else out))

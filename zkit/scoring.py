@@ -56,7 +56,7 @@ def scored(
             asked, follow = padded(model, batch.rest, left=True), padded(model, [tails[i] for i in owners], left=False)
             both = Reading(torch.cat((asked.ids, follow.ids), 1), torch.cat((asked.mask, follow.mask), 1))
             columns = batch.reading.ids.shape[1] + asked.ids.shape[1]
-            with edit(model, batch.edits(every, range(len(owners)))), prompt_width(model.decoder, columns):
+            with edit(model, batch.edits(range(len(owners)))), prompt_width(model.decoder, columns):
                 _, logits = read(model, batch.reading, both, follow.ids.shape[1] + 1)
             assert logits is not None
             for row, i in enumerate(owners):

@@ -10,15 +10,13 @@ Source: the cards of the Qwen3 lambda gates; what they leave open is an option h
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zkit.edits import Edit, check_unedited, edit
+from zkit.edits import Block, Edit, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.gating.gates import Gates
 from zkit.gating.hard_concrete import settled
@@ -97,7 +95,6 @@ def edits(model: Model, gates: Gates, **options: Any) -> list[Edit]:
     return factor_edits(neuron_factors(gates, **options))
 
 
-@contextmanager
 def gate(
     model: Model,
     gates: Gates,
@@ -105,13 +102,12 @@ def gate(
     threshold: float | None = None,
     kept: str = "one",
     scope: str = "layer",
-) -> Iterator[None]:
+) -> Block:
     """Gate everything the model does inside the block: soft, or hard if a threshold is given.
 
     Raises ZkitError for gates of another shape or model, and as :func:`neuron_factors` does.
     """
-    with edit(model, edits(model, gates, scale=scale, threshold=threshold, kept=kept, scope=scope)):
-        yield
+    return edit(model, edits(model, gates, scale=scale, threshold=threshold, kept=kept, scope=scope))
 
 
 def fold(

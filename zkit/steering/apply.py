@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -13,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zkit.edits import Change, Edit, add, check_unedited, edit
+from zkit.edits import Block, Change, Edit, add, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.positions import Positions, parse
@@ -55,7 +53,6 @@ def edits(
     return [] if alpha == 0 else [add("layer", layer, alpha * v.vectors[layer], where) for layer in v.layers]
 
 
-@contextmanager
 def steer(
     model: Model,
     v: SteeringVector,
@@ -63,10 +60,9 @@ def steer(
     positions: str | Positions = "all",
     first_token: bool = False,
     operator: Operator = "add",
-) -> Iterator[None]:
+) -> Block:
     """Steer everything the model does inside the block. Raises as :func:`edits` does."""
-    with edit(model, edits(model, v, alpha, positions, first_token, operator)):
-        yield
+    return edit(model, edits(model, v, alpha, positions, first_token, operator))
 
 
 def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model"]) -> Change:

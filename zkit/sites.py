@@ -1,0 +1,73 @@
+"""The places in a decoder layer that edits and recordings name, and the one way to get at the states there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from zkit.errors import ZkitError
+
+PATHS = {
+    "layer": "",
+    "attn": "self_attn",
+    "mlp": "mlp",
+    "down_proj_in": "mlp.down_proj",
+    "resid_pre": "",
+    "o_proj_in": "self_attn.o_proj",
+}
+"""The module of a decoder layer that each site belongs to."""
+
+SITES = tuple(PATHS)
+"""Output of a decoder layer, of its attention, of its MLP; the input of the MLP's ``down_proj``, of the decoder layer,
+and of the attention's ``o_proj`` (the outputs of the heads side by side, in order)."""
+
+
+def at_input(site: str) -> bool:
+    """Whether the states of a site are what its module takes; else they are what it gives."""
+    return site in ("down_proj_in", "resid_pre", "o_proj_in")
+
+
+def attach(module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Call ``act(states)`` whenever the module runs; what it returns, if not None, takes the place of the states.
+
+    The states are the first output, or the one input that is a floating tensor [rows, seq, width], by place or by
+    keyword. ZkitError, in the forward pass, if there is no such input or more than one.
+    """
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        key = _key_of_states(args, kwargs, site)
+        new = act(args[key] if isinstance(key, int) else kwargs[key])
+        if new is None:
+            return None
+        if isinstance(key, int):
+            return (*args[:key], new, *args[key + 1 :]), kwargs
+        return args, {**kwargs, key: new}
+
+    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not isinstance(output, tuple):
+            return act(output)
+        new = act(output[0])  # attention returns its weights beside the states
+        return None if new is None else (new, *output[1:])
+
+    if at_input(site):
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+    return module.register_forward_hook(after)
+
+
+def _key_of_states(args: tuple[Any, ...], kwargs: Mapping[str, Any], site: str) -> int | str:
+    if args and _are_states(args[0]):
+        return 0
+    found: list[int | str] = [key for key, x in kwargs.items() if _are_states(x)]
+    if len(found) != 1:
+        raise ZkitError(
+            f"{len(found)} inputs of the module at {site!r} look like states [rows, tokens, width], where one was "
+            "expected; this architecture has no such site, use the output of a layer"
+        )
+    return found[0]
+
+
+def _are_states(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.dim() == 3 and x.is_floating_point()
