@@ -15,9 +15,9 @@ from zkit.packing import OVERHEAD, packed
 from zkit.positions import trackers
 from zkit.prefill import (
     Ids,
-    Plan,
     Reading,
     blank,
+    nothing,
     plan,
     read_own,
     read_shared,
@@ -135,21 +135,22 @@ def batches(
     outside = selectors_in_force(model)
     for group in groups:
         asked = [prompts[i] for i in group]
-        nothing = Plan(0, (0,) * len(group), 0)
         mine = [[item.for_prompts(torch.tensor(group)) for item in arm] for arm in arms]
-        planned = plan(asked, mine, outside) if again else nothing
+        planned = plan(asked, mine, outside) if again else nothing(len(group))
         shared = read_shared(model, asked, planned)
         for start in range(0, len(arms), together):
             chosen = range(start, min(start + together, len(arms)))
             own = read_own(model, asked, [mine[a] for a in chosen], planned)
             if own is not None:
-                reading = own.picked([a for a in range(len(chosen)) for _ in group])
+                n = len(planned.beginnings)
+                reading = own.picked([a * n + k for a in range(len(chosen)) for k in planned.of])
             elif shared is not None:
                 reading = shared[0].picked([row for _ in chosen for row in shared[1]])
             else:
                 reading = blank(model, len(chosen) * len(group), cached)
-            rest = [row[max(done, planned.own) :] for row, done in zip(asked, planned.each, strict=True)]
-            still = [[item for item in mine[a] if not spent(item, asked, planned.own)] for a in chosen]
+            rest = [row[done:] for row, done in zip(asked, planned.each, strict=True)]
+            over = planned.each if own is not None else (0,) * len(group)
+            still = [[item for item in mine[a] if not spent(item, asked, over)] for a in chosen]
             yield Batch(list(chosen), group, reading, [row for _ in chosen for row in rest], still)
 
 

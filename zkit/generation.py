@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STEP = 25
 """What a step of decoding costs whatever its rows, in tokens read."""
-ENDED = 0.25
+ENDED = 0.1
 """Share of a batch's rows that must have ended before they are dropped; dropping copies the cache of the others."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -107,47 +108,85 @@ def reusable(model: Model) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many tokens of the prompts are read before the rows part: ``shared`` once for all rows, ``each[i]`` (these
-    included) once for all arms of prompt i; or else ``own``, once by each arm for all prompts."""
+    """What is read before the rows part.
 
-    shared: int
+    Prompt i begins with beginning ``of[i]``, of ``beginnings[of[i]]`` tokens, which are read once for all prompts that
+    share it: by all arms together, or, where ``by_arm``, by each. ``each[i]`` tokens of it, these included, are read
+    once for all arms.
+    """
+
+    of: tuple[int, ...]
+    beginnings: tuple[int, ...]
     each: tuple[int, ...]
-    own: int
+    by_arm: bool = False
+
+
+def nothing(n: int) -> Plan:
+    return Plan((0,) * n, (0,), (0,) * n)
 
 
 def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force: Iterable[Positions] = ()) -> Plan:
     """The plan that saves most; a pass more must save more than it costs."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    every, rows = [item for arm in arms for item in arm], len(prompts) * len(arms)
-    common = min(_common(prompts), int(lengths.min()) - 1)
-    common = _alike(edits_in_force, lengths, common)
+    every, n = [item for arm in arms for item in arm], len(prompts)
+    alike = _alike(edits_in_force, lengths)
     free = lengths - 1
     for item in every:
         low, high = item.positions.bounds(lengths)
         free = torch.where(low < high, torch.minimum(free, low), free)
-    shared = min(common, int(free.min()))
-    shared = shared if shared * (rows - 1) > OVERHEAD else 0
-    apart = int((free - shared).sum()) * (len(arms) - 1)
-    each = free.tolist() if apart > OVERHEAD else [shared] * len(prompts)
-    saved = shared * (rows - 1) + (apart if apart > OVERHEAD else 0)
-    own = _alike((item.positions for item in every), lengths, common)
+    of, ends, saved = shared_beginnings(prompts, free.clamp(max=alike).tolist())
+    saved *= len(arms)  # about: a beginning is read once for all of them
+    if saved <= OVERHEAD:
+        of, ends, saved = nothing(n).of, nothing(n).beginnings, 0
+    start = [ends[k] for k in of]
+    apart = (int(free.sum()) - sum(start)) * (len(arms) - 1)
+    each = free.tolist() if apart > OVERHEAD else start
+    saved += apart if apart > OVERHEAD else 0
+    alike = min(alike, _alike((item.positions for item in every), lengths))
     for item in every:
         if item.n_prompts is not None:  # its values differ between rows
             low, high = item.positions.bounds(lengths)
-            own = min(own, int(torch.where(low < high, low, own).min()))
-    if own * (rows - len(arms)) > max(saved, OVERHEAD):
-        return Plan(0, (0,) * len(prompts), own)
-    return Plan(shared, tuple(each), 0)
+            alike = min(alike, int(torch.where(low < high, low, alike).min()))
+    own, own_ends, own_saved = shared_beginnings(prompts, (lengths - 1).clamp(max=alike).tolist())
+    if own_saved * len(arms) > max(saved, OVERHEAD):
+        return Plan(tuple(own), tuple(own_ends), tuple(own_ends[k] for k in own), by_arm=True)
+    return Plan(tuple(of), tuple(ends), tuple(each))
 
 
-def _common(rows: Sequence[Ids]) -> int:
-    """Length of the beginning that all rows share."""
-    one, other = min(rows), max(rows)  # in the order of a dictionary: the two that part first
+def shared_beginnings(rows: Sequence[Ids], most: Sequence[int]) -> tuple[Sequence[int], Sequence[int], int]:
+    """Rows grouped by beginnings so that reading each beginning once saves most: the group of each row, the length of
+    each group's beginning (at most ``most[i]`` for row i), and the tokens saved."""
+    order = sorted(range(len(rows)), key=lambda i: rows[i])
+    common = [_common(rows[a], rows[b]) for a, b in pairwise(order)]
+    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each row: tokens saved, where its group starts, its length
+    for end in range(1, len(order) + 1):
+        length = most[order[end - 1]]
+        found = (best[end - 1][0], end - 1, 0)
+        for start in range(end - 2, -1, -1):
+            length = min(length, common[start], most[order[start]])
+            if length == 0:
+                break
+            found = max(found, (best[start][0] + (end - start - 1) * length, start, length))
+        best.append(found)
+    of, end = [0] * len(rows), len(order)
+    ends: list[int] = []
+    while end:
+        _, start, length = best[end]
+        for i in order[start:end]:
+            of[i] = len(ends)
+        ends.append(length)
+        end = start
+    return of, ends, best[-1][0]
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """Length of the common beginning."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"], most: int) -> int:
-    """The longest beginning, up to ``most`` tokens, of which the selectors choose the same tokens in every row."""
+def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> int:
+    """The longest beginning of which the selectors choose the same tokens in rows of all these lengths."""
+    most = int(lengths.min()) - 1
     for positions in selectors:
         for bound in positions.bounds(lengths):
             if bool((bound != bound[0]).any()):
@@ -157,47 +196,54 @@ def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"], most: 
 
 def read_shared(model: Model, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
     """The beginnings that arms share, and the row of the reading that belongs to each prompt; None without any."""
-    if not any(planned.each):
+    if planned.by_arm or not any(planned.each):
         return None
-    reading, owners = blank(model, 1), [0] * len(prompts)
-    if planned.shared:
-        reading = _read_beginning(model, reading, [prompts[0][: planned.shared]], [len(prompts[0])])
-    if max(planned.each) > planned.shared:
-        parts = [prompt[planned.shared : end] for prompt, end in zip(prompts, planned.each, strict=True)]
-        reading = reading.picked(owners) if planned.shared else blank(model, len(prompts))
-        reading = _read_beginning(model, reading, parts, [len(prompt) for prompt in prompts])
+    n, owners, reading = len(planned.beginnings), list(planned.of), None
+    if any(planned.beginnings):
+        firsts = [prompts[planned.of.index(k)] for k in range(n)]
+        reading = _read_beginnings(model, blank(model, n), firsts, [0] * n, planned.beginnings)
+    starts = [planned.beginnings[k] for k in planned.of]
+    if list(planned.each) != starts:
+        reading = blank(model, len(prompts)) if reading is None else reading.picked(owners)
+        reading = _read_beginnings(model, reading, prompts, starts, planned.each)
         owners = list(range(len(prompts)))
+    assert reading is not None
     return reading, owners
 
 
 def read_own(model: Model, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
-    """The beginning that all prompts share, as each arm edits it: a row for each arm. None without one."""
-    if not planned.own:
+    """The beginnings that prompts share, as each arm edits them: a row for each arm and beginning. None without any."""
+    if not planned.by_arm:
         return None
-    length = torch.tensor([len(prompts[0])])
+    n, most = len(planned.beginnings), max(planned.beginnings)
+    firsts = [prompts[planned.of.index(k)] for k in range(n)]
+    length = torch.tensor([len(firsts[0])])
     edits = []
     for a, arm in enumerate(arms):
         for item in arm:
             low, high = item.positions.bounds(length)
-            if low < min(int(high), planned.own):  # those with a vector per prompt do not reach so far
-                edits.append(replace(item, rows=slice(a, a + 1)))
-    rows = [prompts[0][: planned.own]] * len(arms)
+            if low < min(int(high), most):  # those with a vector per prompt do not reach so far
+                edits.append(replace(item, rows=slice(a * n, (a + 1) * n)))
     with edit(model, edits):
-        return _read_beginning(model, blank(model, len(arms)), rows, [len(prompts[0])] * len(arms))
+        return _read_beginnings(
+            model, blank(model, n * len(arms)), firsts * len(arms), [0] * n * len(arms), planned.beginnings * len(arms)
+        )
 
 
-def spent(item: Edit, prompts: Sequence[Ids], n_read: int) -> bool:
-    """Whether all that an edit had to do lay in the first ``n_read`` tokens."""
+def spent(item: Edit, prompts: Sequence[Ids], n_read: Sequence[int]) -> bool:
+    """Whether all that an edit had to do lay in what has been read of each prompt."""
     low, high = item.positions.bounds(torch.tensor([len(prompt) for prompt in prompts]))
-    return n_read > 0 and bool(((low < high) & (high <= n_read)).all())
+    return bool(((low < high) & (high <= torch.tensor(n_read))).all())
 
 
-def _read_beginning(model: Model, so_far: Reading, rows: Sequence[Ids], lengths: Sequence[int]) -> Reading:
-    """Read the beginnings of prompts that have ``lengths`` tokens in all."""
-    new = padded(model, rows, left=True)
-    width = so_far.ids.shape[1] + new.ids.shape[1]
-    ends = torch.tensor(lengths, device=model.device).unsqueeze(1)
-    with prompt_width(model.decoder, width, ends):
+def _read_beginnings(
+    model: Model, so_far: Reading, prompts: Sequence[Ids], starts: Sequence[int], ends: Sequence[int]
+) -> Reading:
+    """Read each prompt from its start to its end, which comes before the prompt's."""
+    parts = [prompt[start:end] for prompt, start, end in zip(prompts, starts, ends, strict=True)]
+    new = padded(model, parts, left=True)
+    lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
+    with prompt_width(model.decoder, so_far.ids.shape[1] + new.ids.shape[1], lengths):
         return read(model, so_far, new, 0)[0]
 
 
