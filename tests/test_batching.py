@@ -165,6 +165,11 @@ def test_plans_by_hand(eager_to_share):
     assert plans(two, [], outside=[parse("prompt")]) == plan((0, 0), (3,), (3, 3))
     assert plans(two, [], outside=[last(4)]) == plan((0, 0), (1,), (1, 1))
     assert plans([[1, 2], [3, 2]], []) == nothing
+    mixed = [*two, [7], [8, 8, 8, 8], [8, 8, 8]]  # some of another kind, and a short one
+    assert plans(mixed, []).each == (3, 3, 0, 2, 2)
+    assert plans(mixed, [parse("prompt")], []).each == (3, 3, 0, 2, 2)
+    assert plans(mixed, [parse("prompt")], []).by_arm
+    assert plans(mixed, [last(2)]).each == (2, 2, 0, 1, 1)
     assert plans([[1, 2, 3]] * 2, [parse("all")]) == plan(
         (0, 0), (2,), (2, 2), by_arm=True
     )  # one token is left to read

@@ -132,9 +132,8 @@ def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force:
     alike = _alike(edits_in_force, lengths)
     free = lengths - 1
     for item in every:
-        low, high = item.positions.bounds(lengths)
-        free = torch.where(low < high, torch.minimum(free, low), free)
-    of, ends, saved = shared_beginnings(prompts, free.clamp(max=alike).tolist())
+        free = torch.minimum(free, _first_touched(item, lengths))
+    of, ends, saved = shared_beginnings(prompts, torch.minimum(free, alike).tolist())
     saved *= len(arms)  # about: a beginning is read once for all of them
     if saved <= OVERHEAD:
         of, ends, saved = nothing(n).of, nothing(n).beginnings, 0
@@ -142,12 +141,11 @@ def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force:
     apart = (int(free.sum()) - sum(start)) * (len(arms) - 1)
     each = free.tolist() if apart > OVERHEAD else start
     saved += apart if apart > OVERHEAD else 0
-    alike = min(alike, _alike((item.positions for item in every), lengths))
+    alike = torch.minimum(alike, _alike((item.positions for item in every), lengths))
     for item in every:
         if item.n_prompts is not None:  # its values differ between rows
-            low, high = item.positions.bounds(lengths)
-            alike = min(alike, int(torch.where(low < high, low, alike).min()))
-    own, own_ends, own_saved = shared_beginnings(prompts, (lengths - 1).clamp(max=alike).tolist())
+            alike = torch.minimum(alike, _first_touched(item, lengths))
+    own, own_ends, own_saved = shared_beginnings(prompts, torch.minimum(lengths - 1, alike).tolist())
     if own_saved * len(arms) > max(saved, OVERHEAD):
         return Plan(tuple(own), tuple(own_ends), tuple(own_ends[k] for k in own), by_arm=True)
     return Plan(tuple(of), tuple(ends), tuple(each))
@@ -184,14 +182,20 @@ def _common(one: Ids, other: Ids) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> int:
-    """The longest beginning of which the selectors choose the same tokens in rows of all these lengths."""
-    most = int(lengths.min()) - 1
+def _first_touched(item: Edit, lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """The first token of each row that an edit changes; the end of the prompt where it changes none of it."""
+    low, high = item.positions.bounds(lengths)
+    return torch.where(low < high, torch.minimum(low, lengths), lengths)
+
+
+def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """For each row a number of tokens such that rows which share no more are chosen from alike."""
+    most = lengths
     for positions in selectors:
         for bound in positions.bounds(lengths):
             if bool((bound != bound[0]).any()):
-                most = min(most, int(bound.min()))
-    return max(most, 0)
+                most = torch.minimum(most, bound.clamp(min=0))
+    return most
 
 
 def read_shared(model: Model, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
@@ -215,15 +219,15 @@ def read_own(model: Model, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]
     """The beginnings that prompts share, as each arm edits them: a row for each arm and beginning. None without any."""
     if not planned.by_arm:
         return None
-    n, most = len(planned.beginnings), max(planned.beginnings)
+    n, ends = len(planned.beginnings), torch.tensor(planned.beginnings)
     firsts = [prompts[planned.of.index(k)] for k in range(n)]
-    length = torch.tensor([len(firsts[0])])
-    edits = []
-    for a, arm in enumerate(arms):
-        for item in arm:
-            low, high = item.positions.bounds(length)
-            if low < min(int(high), most):  # those with a vector per prompt do not reach so far
-                edits.append(replace(item, rows=slice(a * n, (a + 1) * n)))
+    lengths = torch.tensor([len(prompt) for prompt in firsts])
+    edits = [  # those with a vector per prompt do not reach so far
+        replace(item, rows=slice(a * n, (a + 1) * n))
+        for a, arm in enumerate(arms)
+        for item in arm
+        if bool((_first_touched(item, lengths) < ends).any())
+    ]
     with edit(model, edits):
         return _read_beginnings(
             model, blank(model, n * len(arms)), firsts * len(arms), [0] * n * len(arms), planned.beginnings * len(arms)
