@@ -1,4 +1,4 @@
-"""Imports point one way; importing zkit is light; hooks are registered in two places only."""
+"""Imports point one way; importing zkit is light; hooks are registered in four places only."""
 
 import ast
 import json
@@ -24,6 +24,7 @@ LAYERS = [
             "eager",
             "positions",
             "edits",
+            "folding",
             "prefill",
             "batching",
             "recording",
@@ -177,7 +178,7 @@ def test_lazy_names_resolve():
         _ = zkit.nothing
 
 
-def test_only_the_primitive_registers_hooks():
+def test_hooks_are_registered_where_the_primitive_is():
     found = {}
     for path in FILES:
         calls = [
@@ -187,7 +188,8 @@ def test_only_the_primitive_registers_hooks():
         ]
         if hooks := [name for name in calls if "hook" in name]:
             found[dotted(path)] = len(hooks)
-    assert found == {"zkit.edits": 3, "zkit.recording": 3}
+    # states; the start of a pass; its end; what a fold is compared with
+    assert found == {"zkit.sites": 2, "zkit.positions": 1, "zkit.edits": 3, "zkit.folding": 1}
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)

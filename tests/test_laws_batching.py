@@ -28,7 +28,7 @@ def applied(additions):
 def plain_generate(model, prompts, additions, n=NEW):
     """What a user's own call of transformers gives inside the context: tokens up to the end, and their logits."""
     batch = model.tokenize(prompts)
-    with zkit.edit(model, applied(additions)):
+    with zkit.edit(model, applied(additions)), prompt_width(model.decoder, batch["input_ids"].shape[1]):
         out = model.hf.generate(
             **batch, max_new_tokens=n, do_sample=False, output_logits=True, return_dict_in_generate=True
         )
@@ -220,7 +220,8 @@ def test_edits_of_some_rows_leave_the_others_alone(texts, data):
     delta = reference.random_vector(model, 6)
     batch = model.tokenize(texts)
     plain = model.hf(**batch).logits
-    with zkit.edit(model, [edits.add("layer", 1, delta, where.chosen, slice(start, stop))]):
+    one = edits.add("layer", 1, delta, where.chosen, slice(start, stop))
+    with zkit.edit(model, [one]), prompt_width(model.decoder, batch["input_ids"].shape[1]):
         found = model.hf(**batch).logits
     real = batch["attention_mask"].bool()
     for i, ids in enumerate(reference.rows(model, texts)):
@@ -243,17 +244,20 @@ def test_contexts_nest_and_forget_nothing():
 
 
 @pytest.mark.parametrize("where", ["prompt", "generated", "last"])
-def test_without_a_cache_plain_calls_must_say_where_the_prompt_ends(where):
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_plain_calls_must_say_where_the_prompt_ends(where, use_cache):
     model = tiny.shared()
     batch = model.tokenize(PROMPTS)
-    delta = reference.random_vector(model, 9)
-    edit = edits.add("layer", 1, delta, zkit.positions.parse(where))
-    with zkit.edit(model, [edit]):
+    several = [Addition(1, reference.random_vector(model, 9), reference.selector(where, 1 if where == "last" else 0))]
+    options = {"max_new_tokens": 3, "do_sample": False, "use_cache": use_cache}
+    with zkit.edit(model, applied(several)):
         with pytest.raises(zkit.ZkitError, match="where the prompt ends"):
-            model.hf.generate(**batch, max_new_tokens=3, do_sample=False, use_cache=False)
+            model.hf.generate(**batch, **options)
         with prompt_width(model.decoder, batch["input_ids"].shape[1]):
-            slow = model.hf.generate(**batch, max_new_tokens=3, do_sample=False, use_cache=False)
-        assert torch.equal(slow, model.hf.generate(**batch, max_new_tokens=3, do_sample=False))
+            found = model.hf.generate(**batch, **options)
+    assert found[:, batch["input_ids"].shape[1] :].tolist() == [
+        reference.greedy(model, ids, 3, several) for ids in reference.rows(model, PROMPTS)
+    ]
 
 
 @pytest.mark.parametrize("where", ["all", "span"])
@@ -266,16 +270,6 @@ def test_absolute_positions_need_no_cache(where):
         assert torch.equal(slow, model.hf.generate(**batch, max_new_tokens=3, do_sample=False))
 
 
-@pytest.mark.parametrize("where", ["prompt", "generated", "last"])
-def test_a_cache_filled_outside_the_context_must_say_where_the_prompt_ends(where):
-    model = tiny.shared()
-    ids = torch.tensor([reference.rows(model, PROMPTS)[1]])
-    cache = model.hf(input_ids=ids[:, :10], use_cache=True).past_key_values
-    edit = edits.add("layer", 1, reference.random_vector(model, 9), zkit.positions.parse(where))
-    with zkit.edit(model, [edit]), pytest.raises(zkit.ZkitError, match="where the prompt ends"):
-        model.hf(input_ids=ids[:, 10:], past_key_values=cache)
-
-
 @pytest.mark.parametrize("mask", [True, False])
 def test_a_loop_of_ones_own_with_a_cache(mask):
     """The last user: calls the model token by token, with or without an attention mask."""
@@ -283,7 +277,7 @@ def test_a_loop_of_ones_own_with_a_cache(mask):
     several = [Addition(1, reference.random_vector(model, 2), where)]
     ids = reference.rows(model, PROMPTS)[0]
     new, scores, cache = list(ids), [], None
-    with zkit.edit(model, applied(several)), torch.no_grad():
+    with zkit.edit(model, applied(several)), prompt_width(model.decoder, len(ids)), torch.no_grad():
         for _ in range(4):
             feed = new if cache is None else new[-1:]
             extra = {"attention_mask": torch.ones(1, len(new), dtype=torch.long)} if mask else {}

@@ -89,10 +89,3 @@ def test_a_fold_made_inside_a_block_is_refused():
     model = tiny.model()
     with zkit.steer(model, vector(model, [1])), pytest.raises(zkit.ZkitError, match="block"):
         fold(model, vector(model, [2]))
-
-
-@pytest.mark.parametrize("family", ["gemma2", "gemma3"])
-def test_layers_that_normalise_their_mlp_are_refused(family):
-    model = tiny.shared(family)
-    with pytest.raises(zkit.ZkitError, match="normalises"):
-        fold(model, vector(model, [0]))

@@ -23,8 +23,11 @@ def site_states(model, batch, site, layer):
     """The states at a site, by a hook of the test's own."""
     seen = []
     block = model.hf.model.layers[layer]
-    if site == "down_proj_in":
-        handle = block.mlp.down_proj.register_forward_pre_hook(lambda m, args: seen.append(args[0].clone()))
+    inputs = {"down_proj_in": block.mlp.down_proj, "o_proj_in": block.self_attn.o_proj, "resid_pre": block}
+    if site in inputs:
+        handle = inputs[site].register_forward_pre_hook(
+            lambda m, args, kwargs: seen.append((*args, kwargs.get("hidden_states"))[0].clone()), with_kwargs=True
+        )
     else:
         module = {"layer": block, "attn": block.self_attn, "mlp": block.mlp}[site]
         handle = module.register_forward_hook(
@@ -33,6 +36,11 @@ def site_states(model, batch, site, layer):
     with handle, torch.no_grad():
         model.hf(**batch)
     return seen[0]
+
+
+def declared(model, batch):
+    """The whole batch is prompt."""
+    return positions.prompt_width(model.decoder, batch["input_ids"].shape[1])
 
 
 def vector(model, layer=1, seed=0):
@@ -55,7 +63,7 @@ def test_alpha_zero_is_no_edit(prompts, layer, chosen):
     for alpha in (0, 0.0, -0.0):
         with zkit.steer(model, vector(model, layer), alpha, positions=chosen):
             assert torch.equal(model.hf(**batch).logits, plain)
-    with zkit.edit(model, [edits.add("layer", layer, torch.zeros(model.d_model), chosen)]):
+    with zkit.edit(model, [edits.add("layer", layer, torch.zeros(model.d_model), chosen)]), declared(model, batch):
         assert torch.equal(model.hf(**batch).logits, plain)
 
 
@@ -68,7 +76,7 @@ def test_a_patch_with_the_own_states_changes_no_bit(prompts, site, layer, chosen
     width = model.width(site)
     k = data.draw(st.integers(1, width))
     for space in (None, random_subspace(k, width, torch.Generator().manual_seed(k))):
-        with zkit.edit(model, [edits.patch(site, layer, own, space, chosen)]):
+        with zkit.edit(model, [edits.patch(site, layer, own, space, chosen)]), declared(model, batch):
             assert torch.equal(model.hf(**batch).logits, plain)
 
 
@@ -99,9 +107,10 @@ def test_a_patch_with_other_states_does_change_them():
 
 
 def generated_logits(model, batch):
-    out = model.hf.generate(
-        **batch, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True
-    )
+    with declared(model, batch):
+        out = model.hf.generate(
+            **batch, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
     return out.sequences, torch.stack(out.logits)
 
 
@@ -228,7 +237,7 @@ def test_a_registration_that_fails_half_way(monkeypatch, error):
         monkeypatch.setattr(nn.Module, name, failing(getattr(nn.Module, name)))
     with zkit.edit(model, everything(model)):
         total = calls[0]
-    assert total == len(SITES) * 4 + 1
+    assert total == len(SITES) * 4 + 4  # start and end of a pass, of the model and of its decoder
     for n in range(1, total + 1):
         calls[:] = 0, n
         with pytest.raises(error, match="no more"), zkit.edit(model, everything(model)):

@@ -44,6 +44,53 @@ def test_the_laws_of_a_projector(space):
 
 
 @few
+@given(spaces())
+def test_a_complement_is_the_rest_of_the_identity(space):
+    rest, d = space.complement(), space.d
+    x, close = gaussian(7, d, 1), {"atol": 1e-5 * d, "rtol": 1e-5}
+    assert rest.k + space.k == rest.d == d
+    assert torch.allclose(space.project(torch.eye(d)) + rest.project(torch.eye(d)), torch.eye(d), **close)
+    assert torch.equal(rest.project(x), space.reject(x)) and torch.equal(rest.reject(x), space.project(x))
+    assert torch.allclose(rest.project(rest.project(x)), rest.project(x), **close)
+    assert rest.complement() is space
+
+
+def dense(space):
+    """An orthonormal basis of any subspace, complements too, from its d x d projector."""
+    values, vectors = torch.linalg.eigh(space.project(torch.eye(space.d, dtype=torch.float64)))
+    return vectors[:, values > 0.5].T
+
+
+@few
+@given(st.integers(1, 12), st.data())
+def test_overlaps_are_cosines_of_principal_angles(d, data):
+    """Of subspaces and complements alike, against the singular values of dense bases."""
+    seeds = st.integers(0, 99)
+    one, two = (
+        random_subspace(data.draw(st.integers(1, d)), d, torch.Generator().manual_seed(data.draw(seeds)))
+        for _ in range(2)
+    )
+    for a in (one, one.complement()):
+        for b in (two, two.complement()):
+            found, want = a.overlap(b), torch.linalg.svdvals(dense(a) @ dense(b).T)
+            assert found.shape == want.shape == (min(a.k, b.k),)
+            assert torch.allclose(found, want, atol=1e-5)
+            assert torch.allclose(found, b.overlap(a), atol=1e-6)  # symmetric
+            assert (found.diff() <= 1e-9).all()
+    assert torch.allclose(one.overlap(one), torch.ones(one.k, dtype=torch.float64), atol=1e-6)
+    assert not (one.overlap(one.complement()) > 1e-6).any()
+    turn = torch.linalg.qr(gaussian(one.k, one.k, data.draw(seeds)))[0]
+    assert torch.allclose(Subspace(turn @ one.basis).overlap(two), one.overlap(two), atol=1e-6)
+
+
+def test_overlap_needs_one_width():
+    one, two = (random_subspace(2, d, torch.Generator().manual_seed(0)) for d in (5, 6))
+    for pair in ((one, two), (one, two.complement()), (one.complement(), two), (one.complement(), two.complement())):
+        with pytest.raises(zkit.ZkitError, match=r"of \d and of \d dimensions have no overlap"):
+            pair[0].overlap(pair[1])
+
+
+@few
 @given(st.integers(1, 6), st.integers(8, 30), st.integers(0, 99))
 def test_dependent_rows_add_nothing(k, d, seed):
     rows = gaussian(k, d, seed)
@@ -81,6 +128,7 @@ def test_nothing_of_size_d_by_d_is_made():
         for space in (spanned_by(x), principal(x, 3), random_subspace(4, d, generator)):
             assert space.basis.shape == (space.k, d)
             space.project(x), space.reject(x), space.coordinates(x)
+            space.complement().project(x), space.complement().overlap(space), space.overlap(space)
     assert n * d <= seen.size <= 2 * n * d
 
 

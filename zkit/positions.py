@@ -143,7 +143,7 @@ class Tracker:
                 f"the attention mask has {mask.shape[1]} columns for {total} tokens, those in the cache included; give "
                 "it one column for each token"
             )
-        self._mask = mask[:, :total]
+        self._mask = mask
         self._width, self._lengths = _declared.get().get(module, (None, None))
         self._selected = {}
         self.passes += 1
@@ -173,12 +173,14 @@ class Tracker:
         return self._selected[positions]
 
     def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
-        place = (self._mask.cumsum(1) - 1)[:, self._past :]
+        now, width = slice(self._past, self._past + self.shape[1]), self._width or 0
+        place = (self._mask.cumsum(1) - 1)[:, now]
         lengths = self._lengths
         if lengths is None:
-            lengths = self._mask[:, : self._width or 0].sum(1, keepdim=True)
+            to_come = max(0, width - self._mask.shape[1])  # a prompt in several passes: behind its padding all is real
+            lengths = self._mask[:, :width].sum(1, keepdim=True) + to_come
         low, high = positions.bounds(lengths)
-        return (place >= low) & (place < high) & self._mask[:, self._past :].bool()
+        return (place >= low) & (place < high) & self._mask[:, now].bool()
 
 
 def trackers(decoder: nn.Module) -> list[Tracker]:

@@ -9,15 +9,14 @@ Source: the cards of the Qwen3 lambda gates; what they leave open is an option h
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from zkit.edits import Block, Edit, check_unedited, edit
+from zkit.edits import Block, Edit, edit
 from zkit.errors import ZkitError
+from zkit.folding import folded
 from zkit.gating.gates import Gates
 from zkit.gating.hard_concrete import settled
 from zkit.models import Model
@@ -120,8 +119,9 @@ def fold(
 ) -> Any:
     """A plain transformers model with the gates multiplied into the columns of ``down_proj``.
 
-    It needs no zkit to run, and ``save_pretrained`` keeps it. The product is taken in float32.
-    Raises as :func:`gate` does, and inside a block that edits the model.
+    It needs no zkit to run, and ``save_pretrained`` keeps it. The product is taken in float32, and the result compared
+    with the hook before it is given out. Raises as :func:`gate` does, inside a block that edits the model, and for a
+    model whose weights cannot hold the gates (see :func:`zkit.folding.folded`).
     """
     gates.check(model)
     return fold_factors(model, neuron_factors(gates, scale, threshold, kept, scope))
@@ -129,10 +129,8 @@ def fold(
 
 def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Any:
     """The same for factors that are known already: W_down[:, j] <- W_down[:, j] * factor[j]."""
-    check_unedited(model, "fold")
-    hf = copy.deepcopy(model.hf)
-    with torch.no_grad():
-        for block, row in zip(hf.get_decoder().layers, factors, strict=True):
-            weight = block.mlp.down_proj.weight
-            weight.copy_(weight.float() * row.to(weight.device))
-    return hf
+
+    def change(layer: int, down: nn.Linear) -> None:
+        down.weight.copy_(down.weight.float() * factors[layer].to(down.weight.device))
+
+    return folded(model, change, factor_edits(factors), "mlp").hf

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zkit.edits import Block, Change, Edit, add, check_unedited, edit
+from zkit.edits import Block, Change, Edit, add, edit
 from zkit.errors import ZkitError
+from zkit.folding import folded
 from zkit.models import Model
 from zkit.positions import Positions, parse
 from zkit.steering.vectors import SteeringVector
@@ -79,20 +78,17 @@ def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model
 def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
     """A copy of the model with alpha v in the bias of ``down_proj``: steering at every token, the first included.
 
-    It equals ``steer(..., first_token=True)`` up to rounding. The copy lives in memory only: these architectures have
-    no such bias in their configuration, so ``save_pretrained`` would lose it.
-    Raises ZkitError as :func:`edits` does, for layers that normalise the output of their MLP (Gemma 2 and 3), and
-    inside a block that edits the model.
+    It equals ``steer(..., first_token=True)`` up to rounding, and is compared with it before it is given out. The copy
+    lives in memory only: these architectures have no such bias in their configuration, so ``save_pretrained`` would
+    lose it. Raises ZkitError as :func:`edits` does, inside a block that edits the model, and for a model whose weights
+    cannot hold the vector (see :func:`zkit.folding.folded`), such as one that normalises the output of its MLPs.
     """
-    edits(model, v, alpha)
-    check_unedited(model, "fold")
-    folded = replace(model, hf=copy.deepcopy(model.hf))
-    for layer in v.layers:
-        block = folded.layers[layer]
-        if hasattr(block, "post_feedforward_layernorm"):
-            raise ZkitError(f"{model.id!r} normalises the output of its MLPs, so a bias there is not an addition")
-        down = block.mlp.down_proj
+
+    def change(layer: int, down: nn.Linear) -> None:
+        if layer not in v.layers:
+            return
         shift = (alpha * v.vectors[layer]).to(down.weight)
         bias = shift if down.bias is None else down.bias + shift
         down.bias = nn.Parameter(bias.clone(), requires_grad=False)
-    return folded
+
+    return folded(model, change, edits(model, v, alpha, first_token=True), "layer")

@@ -1,0 +1,300 @@
+"""An edit that was written down acted, or somebody is told: bypassed hooks, forgotten `with`, other threads and tasks."""
+
+import asyncio
+import gc
+import threading
+import warnings
+
+import pytest
+import reference
+import tiny
+import torch
+
+import zkit
+from zkit.edits import Edit, add, patch
+from zkit.eager import uncompiled
+from zkit.gating import Gates, initial_logits
+from zkit.positions import parse, prompt_width, span
+from zkit.steering import SteeringVector
+
+PROMPTS = ["Hi", "Why are there tides"]
+
+
+def push(model, layer=1, where="all"):
+    return add("layer", layer, reference.random_vector(model, 0, 6.0), parse(where))
+
+
+def logits(model):
+    with torch.no_grad():
+        return model.hf(**model.tokenize(PROMPTS)).logits
+
+
+def edited(model):
+    with zkit.edit(model, [push(model)]):
+        return logits(model)
+
+
+# Hooks that are not called.
+
+
+@pytest.mark.parametrize("what", ["wrapped", "forward", "in place", "layer"])
+def test_a_compiled_model_is_edited_as_any_other(what):
+    """Compiled before the block its code has no hooks in it; and the block leaves it compiled, and unedited."""
+    model = tiny.model(num_hidden_layers=2)
+    batch, plain, want = model.tokenize(PROMPTS), logits(model), edited(model)
+    call = model.hf
+    if what == "wrapped":
+        call = torch.compile(model.hf, backend="eager")
+    elif what == "forward":
+        model.hf.forward = torch.compile(model.hf.forward, backend="eager")
+    elif what == "in place":
+        model.hf.compile(backend="eager")
+    else:
+        model.layers[1].compile(backend="eager")
+    with torch.no_grad():
+        assert torch.allclose(call(**batch).logits, plain, atol=1e-5)
+        with zkit.edit(model, [push(model)]):
+            assert torch.allclose(call(**batch).logits, want, atol=1e-5)
+        assert torch.allclose(call(**batch).logits, plain, atol=1e-5)
+    assert torch.allclose(
+        zkit.record(model, PROMPTS, layers=[1]),
+        zkit.record(tiny.model(num_hidden_layers=2), PROMPTS, layers=[1]),
+        atol=1e-5,
+    )
+
+
+def test_what_was_compiled_stays_plain_until_the_last_block_closes():
+    runs = []
+
+    def backend(graph, inputs):
+        runs.append(graph)
+        return graph.forward
+
+    double = torch.compile(lambda x: x * 2, backend=backend)
+    one, two = uncompiled(), uncompiled()
+    with one:
+        two.__enter__()
+    double(torch.ones(2))
+    assert not runs
+    two.__exit__(None, None, None)
+    double(torch.ones(2))
+    assert len(runs) == 1
+
+
+def test_a_layer_whose_hooks_are_gone_by_is_named():
+    model = tiny.model()
+    own = model.layers[2]
+    skipped = tiny.model().layers[2]
+    model.decoder.layers[2] = skipped
+    with pytest.raises(zkit.ZkitError, match="edits at layer 2 were not applied in a forward pass of 'tiny-qwen3'"):
+        with zkit.edit(model, [push(model, 1), push(model, 2)]):
+            model.decoder.layers[2] = own
+            logits(model)
+    with zkit.edit(model, [push(model, 1), push(model, 2)]):
+        logits(model)
+
+
+def test_a_decoder_that_is_not_called_as_a_module_is_told():
+    model = tiny.model()
+    inner = model.hf.forward.__func__
+
+    def forward(self, *args, **kwargs):
+        decoder = self.model
+        object.__setattr__(decoder, "stand_in", decoder.forward)
+        self.__dict__["_modules"] = {**self._modules, "model": None}
+        try:
+            self.__dict__["model"] = decoder.forward
+            return inner(self, *args, **kwargs)
+        finally:
+            del self.__dict__["model"]
+            self._modules["model"] = decoder
+
+    model.hf.forward = forward.__get__(model.hf)
+    before = reference.hook_tables(model)
+    with pytest.raises(zkit.ZkitError, match="went by the hooks of its decoder"), zkit.edit(model, [push(model)]):
+        logits(model)
+    assert reference.hook_tables(model) == before
+
+
+def test_a_pass_that_is_stopped_says_nothing_about_the_layers_behind():
+    model = tiny.shared()
+    plain = zkit.record(model, PROMPTS, layers=[0])
+    with zkit.edit(model, [push(model, 3)]):
+        assert torch.equal(zkit.record(model, PROMPTS, layers=[0]), plain)
+    with zkit.edit(model, [push(model, 3)]):
+        pass  # no forward pass at all
+    with pytest.raises(KeyError), zkit.edit(model, [push(model, 3)]):
+        raise KeyError
+
+
+def test_positions_that_chose_nothing_are_told_once_the_block_ends():
+    model = tiny.shared()
+    with pytest.warns(UserWarning, match=r"start=500.* chose no token in any forward pass"):
+        with zkit.edit(model, [add("layer", 1, torch.ones(32), span(500, 510)), push(model)]):
+            logits(model)
+            zkit.record(model, PROMPTS, layers=[1])
+    batch = model.tokenize(PROMPTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with zkit.edit(model, [push(model, where="generated")]), prompt_width(model.decoder, 99):
+            model.hf(**batch)  # prompts only: none was generated
+        with zkit.edit(model, [add("layer", 1, torch.ones(32), span(30, 500))]):
+            model.hf(**batch)  # of one row only
+        with pytest.raises(KeyError), zkit.edit(model, [add("layer", 1, torch.ones(32), span(500, 510))]):
+            logits(model)
+            raise KeyError
+
+
+def test_states_that_are_not_those_of_a_pass_are_refused():
+    model = tiny.shared()
+    with zkit.edit(model, [push(model, 1)]), pytest.raises(zkit.ZkitError, match=r"edits take \[rows, tokens, width\]"):
+        model.layers[1](torch.zeros(1, 3, 32), position_embeddings=None)
+
+
+# A forgotten `with`.
+
+
+@pytest.mark.parametrize("make", ["edit", "steer", "gate"])
+def test_a_block_that_is_never_entered_is_told(make):
+    model = tiny.shared()
+    calls = {
+        "edit": lambda: zkit.edit(model, [push(model)]),
+        "steer": lambda: zkit.steer(model, SteeringVector({1: torch.ones(32)}), 2.0),
+        "gate": lambda: zkit.gate(model, Gates(initial_logits(4, 48, 1.0, 0), {}), "mean"),
+    }
+    with pytest.warns(RuntimeWarning, match="nothing was edited: .*put it in a `with` statement"):
+        calls[make]()
+        gc.collect()
+    block = calls[make]()
+    assert "not in force" in repr(block)
+    for _ in range(2):  # one block serves again
+        with block:
+            assert "in force on" in repr(block) or repr(block).endswith("in force>")
+            with pytest.raises(zkit.ZkitError, match="in force already"):
+                block.__enter__()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del block
+        gc.collect()
+
+
+def test_what_is_no_list_of_edits_is_refused_at_once():
+    model = tiny.shared()
+    for bad in (push(model), [SteeringVector({1: torch.ones(32)})], ["layer"]):
+        with pytest.raises(zkit.ZkitError, match="edit takes a list of Edits"):
+            zkit.edit(model, bad)
+
+
+# Threads and tasks.
+
+
+def in_thread(call):
+    """What ``call`` returns or raises in another thread."""
+    found = []
+
+    def run():
+        try:
+            found.append(call())
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_another_thread_can_neither_run_nor_edit_nor_record_an_edited_model():
+    model = tiny.shared()
+    plain, want, batch = logits(model), edited(model), model.tokenize(PROMPTS)
+    calls = {
+        "forward": lambda: model.hf(**batch),
+        "generate": lambda: model.generate(PROMPTS, 1),
+        "record": lambda: zkit.record(model, PROMPTS),
+        "edit": lambda: zkit.edit(model, [push(model, 2)]).__enter__(),
+    }
+    with zkit.edit(model, [push(model)]):
+        for name, call in calls.items():
+            error = in_thread(call)
+            assert isinstance(error, zkit.ZkitError) and "thread or task" in str(error), (name, error)
+        with zkit.edit(model, [push(model, 2)]):  # the same thread may
+            assert not torch.equal(logits(model), want)
+        assert torch.equal(logits(model), want)
+    assert torch.equal(in_thread(lambda: logits(model)), plain)
+    other = tiny.shared(seed=1)
+    with zkit.edit(model, [push(model)]):
+        assert torch.equal(in_thread(lambda: edited(other)), edited(other))  # another model is free
+
+
+def test_another_task_can_neither_run_nor_edit_it():
+    model = tiny.shared()
+    batch = model.tokenize(PROMPTS)
+
+    async def owner(opened, finished):
+        with zkit.edit(model, [push(model)]):
+            opened.set()
+            await finished.wait()
+            return logits(model)
+
+    async def main():
+        opened, finished = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(owner(opened, finished))
+        await opened.wait()
+        with pytest.raises(zkit.ZkitError, match="thread or task"):
+            model.hf(**batch)
+        with pytest.raises(zkit.ZkitError, match="thread or task"):
+            zkit.edit(model, [push(model, 2)]).__enter__()
+        with zkit.edit(tiny.shared(seed=1), [push(model)]):
+            pass
+        finished.set()
+        return await first
+
+    assert torch.equal(asyncio.run(main()), edited(model))
+    assert torch.equal(logits(model), logits(model))
+
+
+def test_a_width_declared_in_another_thread_is_not_ours():
+    model = tiny.shared()
+    batch = model.tokenize(PROMPTS)
+    with zkit.edit(model, [push(model, where="last")]), prompt_width(model.decoder, 3):
+        with pytest.raises(zkit.ZkitError, match="where the prompt ends"), prompt_width(tiny.shared(seed=1).decoder, 5):
+            in_thread(lambda: prompt_width(model.decoder, 4).__enter__())
+            with prompt_width(model.decoder, 3):
+                model.hf(**batch)
+            raise zkit.ZkitError("where the prompt ends")
+
+
+# One tensor per prompt.
+
+
+def test_a_source_for_each_prompt_follows_its_prompt():
+    model = tiny.shared()
+    prompts = ["Hi", "Why are there tides", "Explain a mutex"]
+    source = zkit.record(model, ["one", "two words", "three"], "last", layers=[1])[:, 0]
+    for make in (add, patch):
+        whole = make("layer", 1, source, positions=parse("last"))
+        assert whole.n_prompts == 3 and make("layer", 1, source[0]).n_prompts is None
+        for index in ([2, 0], [1], [0, 1, 2], [2, 2, 1]):
+            some, part = [prompts[i] for i in index], whole.for_prompts(torch.tensor(index))
+            with zkit.edit(model, [part]):
+                found = zkit.record(model, some, "last", layers=[3])
+            for i, row in zip(index, found, strict=True):
+                with zkit.edit(model, [make("layer", 1, source[i], positions=parse("last"))]):
+                    assert torch.allclose(zkit.record(model, [prompts[i]], "last", layers=[3])[0], row, atol=1e-4)
+        one = make("layer", 1, source[0])
+        assert one.for_prompts(torch.tensor([0])) is one
+        with (
+            zkit.edit(model, [whole]),
+            pytest.raises(zkit.ZkitError, match=r"a tensor per prompt .* does not fit the 2 rows"),
+        ):
+            zkit.record(model, prompts[:2])
+
+
+def test_an_fn_of_ones_own_takes_its_tensors():
+    model = tiny.shared()
+    scale = torch.tensor([1.0, 3.0])
+    own = Edit("mlp", 2, lambda h, s: h * s[:, None, None], per_prompt=scale, positions=parse("all", first_token=True))
+    with zkit.edit(model, [own]):
+        found = zkit.record(model, PROMPTS, site="mlp", layers=[2])
+    assert torch.allclose(found, zkit.record(model, PROMPTS, site="mlp", layers=[2]) * scale[:, None, None], atol=1e-5)
+    assert own.n_prompts == 2
