@@ -322,7 +322,7 @@ def test_arms_fill_batches_before_they_are_split():
     for batch_size, shapes in ((None, [24]), (24, [24]), (12, [12, 12]), (8, [8, 8, 8]), (5, [4, 4, 4, 4, 4, 4])):
         seen, hook = passes(model)
         with hook:
-            complete(model, PROMPTS[:3], arms, max_new_tokens=1, batch_size=batch_size)
+            complete(model, ["abc", "def", "ghi"], arms, max_new_tokens=1, batch_size=batch_size, prefix=False)
         assert [rows for rows, _ in seen] == shapes
 
 

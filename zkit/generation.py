@@ -11,12 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.batching import Arms, Batch, batches, check_arms, tokens
-from zkit.edits import edit
+from zkit.edits import Block, edit
 from zkit.errors import ZkitError
 from zkit.memory import room
-from zkit.packing import OVERHEAD
+from zkit.packing import OVERHEAD, packed
 from zkit.positions import prompt_width
-from zkit.prefill import Reading, padded, read
+from zkit.prefill import Reading, joined, padded, read, reusable
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers
 from zkit.scoring import check_logits, scored
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STEP = 25
 """What a step of decoding costs whatever its rows, in tokens read."""
+FEWEST = 1e9
+"""A cost of a batch that makes the fewest batches the cheapest."""
 ENDED = 0.1
 """Share of a batch's rows that must have ended before they are dropped; dropping copies the cache of the others."""
 
@@ -99,52 +101,76 @@ def complete(
     check_arms(model, every, len(ids))
     new, ends = [max_new_tokens] * len(ids), _ends(model)
     answers: list[list[Any]] = [[None] * len(ids) for _ in every]
-    overhead = OVERHEAD + STEP * max_new_tokens
+    apart = use_cache and reusable(model)  # then rows of any lengths may decode together
+    overhead = FEWEST if apart else OVERHEAD + STEP * max_new_tokens
+    options: Any = {"overhead": overhead, "cached": use_cache, "prefix": prefix and use_cache}
     with progress(len(every) * len(ids) * max_new_tokens, "token", "generating") as bar:
-        for batch in batches(
-            model,
-            ids,
-            every,
-            limits,
-            new,
-            [1] * len(ids),
-            overhead=overhead,
-            cached=use_cache,
-            prefix=prefix and use_cache,
-        ):
+        for batch in batches(model, ids, every, limits, new, [1] * len(ids), **options):
             done = bar.n
-            for row, found in enumerate(_decode(model, batch, max_new_tokens, ends, bar)):
+            for row, found in enumerate(_decode(model, batch, max_new_tokens, ends, apart, bar)):
                 arm, i = divmod(row, len(batch.prompts))
                 answers[batch.arms[arm]][batch.prompts[i]] = _completion(model, found, ends, max_new_tokens)
             bar.update(done + len(batch.rest) * max_new_tokens - bar.n)
     return answers[0] if arms is None else answers
 
 
-def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, bar: Any) -> list[list[int]]:
+def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, bar: Any) -> list[list[int]]:
     """The new tokens of each row, up to its end or the limit. Rows that have ended leave the batch."""
     found: list[list[int]] = [[] for _ in batch.rest]
-    rows, reading, new = list(range(len(batch.rest))), batch.reading, padded(model, batch.rest, left=True)
-    width = reading.ids.shape[1] + new.ids.shape[1]
-    with edit(model, batch.edits(rows)) as block, prompt_width(model.decoder, width):
-        while True:
-            steps: list[Tensor] = []
-            left = limit - len(found[rows[0]])
-            ended = torch.zeros(len(rows), dtype=torch.bool, device=model.device)
-            while len(steps) < left and int(ended.sum()) <= ENDED * len(rows):
-                reading, logits = read(model, reading, new, 1)
-                assert logits is not None
-                check_logits(logits)
-                steps.append(logits[:, -1].argmax(-1).to(model.device))
-                ended |= torch.isin(steps[-1], ends)
-                new = Reading(steps[-1].unsqueeze(1), torch.ones_like(steps[-1]).unsqueeze(1))
+    rows = list(range(len(batch.rest)))
+    with edit(model, batch.edits(rows)) as block:
+        reading, last = _read_rest(model, batch, apart, block)
+        with prompt_width(model.decoder, reading.ids.shape[1]):
+            while True:
+                steps = [last]
+                left = limit - len(found[rows[0]])
+                ended = torch.isin(last, ends)
                 bar.update(len(rows))
-            for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
-                found[row] += tail
-            on = [i for i, over in enumerate(ended.tolist()) if not over]
-            if len(steps) == left or not on:
-                return found
-            rows, reading, new = [rows[i] for i in on], reading.kept(on), new.kept(on)
-            block.go_on_with(batch.edits(rows))
+                while len(steps) < left and int(ended.sum()) <= ENDED * len(rows):
+                    reading, logits = read(model, reading, _column(steps[-1]), 1)
+                    steps.append(_best(model, logits))
+                    ended |= torch.isin(steps[-1], ends)
+                    bar.update(len(rows))
+                for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
+                    found[row] += tail
+                on = [i for i, over in enumerate(ended.tolist()) if not over]
+                if len(steps) == left or not on:
+                    return found
+                rows, reading = [rows[i] for i in on], reading.kept(on)
+                block.go_on_with(batch.edits(rows))
+                reading, logits = read(model, reading, _column(steps[-1][on]), 1)
+                last = _best(model, logits)
+
+
+def _read_rest(model: Model, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
+    """Read what is left of the prompts, and say each row's next token. Where ``apart``, rows of different lengths are
+    read by themselves, without padding, and joined."""
+    groups = packed([len(rest) for rest in batch.rest]) if apart else [list(range(len(batch.rest)))]
+    parts, last = [], []
+    for group in map(sorted, groups):
+        new = padded(model, [batch.rest[i] for i in group], left=True)
+        reading = batch.reading.picked(group) if len(groups) > 1 else batch.reading
+        block.go_on_with(batch.edits(group))
+        with prompt_width(model.decoder, reading.ids.shape[1] + new.ids.shape[1]):
+            reading, logits = read(model, reading, new, 1)
+        parts.append(reading)
+        last.append(_best(model, logits))
+    if len(groups) == 1:
+        return parts[0], last[0]
+    order = torch.tensor([i for group in groups for i in sorted(group)]).argsort()
+    block.go_on_with(batch.edits(range(len(batch.rest))))
+    return joined(parts).kept(order.tolist()), torch.cat(last)[order.to(model.device)]
+
+
+def _column(tokens: Int[Tensor, " rows"]) -> Reading:
+    """A new token for each row."""
+    return Reading(tokens.unsqueeze(1), torch.ones_like(tokens).unsqueeze(1))
+
+
+def _best(model: Model, logits: Float[Tensor, "rows 1 vocab"] | None) -> Int[Tensor, " rows"]:
+    assert logits is not None
+    check_logits(logits)
+    return logits[:, -1].argmax(-1).to(model.device)
 
 
 def _ends(model: Model) -> Int[Tensor, " n"]:

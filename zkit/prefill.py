@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from zkit.edits import Edit, edit
@@ -68,6 +69,25 @@ def padded(model: Model, rows: Sequence[Ids], left: bool) -> Reading:
         ids[i, place] = torch.tensor(row, dtype=torch.long)
         mask[i, place] = 1
     return Reading(ids.to(model.device), mask.to(model.device))
+
+
+def joined(parts: Sequence[Reading]) -> Reading:
+    """The rows of all parts, one part after the other, padded on the left to the same number of columns. The cache is
+    that of the first part, grown."""
+    more = [max(part.ids.shape[1] for part in parts) - part.ids.shape[1] for part in parts]
+
+    def stacked(name: str, layer: int) -> Tensor:
+        rows = (getattr(part.cache.layers[layer], name) for part in parts)
+        return torch.cat([pad(x, (0, 0, by, 0)) for x, by in zip(rows, more, strict=True)])
+
+    ids, mask = (
+        torch.cat([pad(x, (by, 0)) for x, by in zip(columns, more, strict=True)])
+        for columns in ([part.ids for part in parts], [part.mask for part in parts])
+    )
+    cache = parts[0].cache
+    for i, layer in enumerate(cache.layers):
+        layer.keys, layer.values = stacked("keys", i), stacked("values", i)
+    return Reading(ids, mask, cache)
 
 
 def read(

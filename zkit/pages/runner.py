@@ -19,7 +19,6 @@ from zkit.errors import ZkitError
 from zkit.pages import cores, files, provenance, staging, worker
 from zkit.pages.sourcebook import Plan
 from zkit.pages.worker import Failure, Outcome, Task
-from zkit.sources import EMBEDDED
 
 
 @dataclass
@@ -66,7 +65,9 @@ def run(
     with _sole_user(plans[0].out):
         for plan in plans:
             plan.partial.unlink(missing_ok=True)
-        count, threads = cores.lanes((plan.parameters.get("model", EMBEDDED) for plan in plans), workers)
+        count, threads = cores.lanes(
+            (plan.parameters["model"] for plan in plans if "model" in plan.parameters), workers
+        )
         run = _Run(list(plans), force, threads, cell_bar=bar and len(plans) == 1)
         with tqdm(total=len(plans), unit="chapter", disable=not bar or len(plans) == 1) as progress:
             if executor is not None:
