@@ -266,6 +266,25 @@ def test_rows_that_have_ended_leave(eager_to_share):
     assert found[1] != complete(model, PROMPTS, max_new_tokens=4)
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gemma", "mistral"])
+def test_prompts_of_very_different_lengths_are_read_apart_and_decode_together(family):
+    """Without padding, and with their own edits; not where attention slides, which would see the padding."""
+    model = tiny.shared(family, window=tiny.SLIDING.get(family))
+    prompts = ["x" * 200, "Hi", "y" * 90 + "?", "Why", "z" * 210]
+    own = torch.stack([reference.random_vector(model, seed, 9.0) for seed in range(5)])
+    steer = Addition(2, own[0], reference.selector("all"))
+    arms = [[edits.add("layer", 1, own, last(1))], [edits.add("layer", 2, own[0])]]
+    seen, hook = passes(model)
+    with hook:
+        found = complete(model, prompts, arms, max_new_tokens=NEW)
+    apart = family != "mistral"
+    assert sum(columns == 1 and rows == 10 for rows, columns in seen) == (NEW - 1 if apart else 0)
+    assert not apart or sum(rows * columns for rows, columns in seen if columns > 1) < 1400
+    for i in range(5):
+        greedy(model, [Addition(1, own[i], reference.selector("last", 1))], [found[0][i]], [prompts[i]])
+        greedy(model, [steer], [found[1][i]], [prompts[i]])
+
+
 def test_rows_are_sorted_and_come_back_in_order():
     """Long and short prompts in turn: little padding, and the answers where they belong."""
     model = tiny.shared()
