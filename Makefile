@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 VENV  := .venv
 RUN   := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# The notebooks run on one thread each, as many at a time as there are cores.
+# For tests and benchmarks; how many threads a chapter gets is for zkit/pages/cores.py to say.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help book test field-test check bench clean setup lint

@@ -18,7 +18,7 @@ from papermill.parameterize import parameterize_notebook
 from tiny_book import zkit
 
 from zkit.pages import places
-from zkit.pages.worker import SINGLE_THREAD
+from zkit.pages.worker import limited
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
@@ -85,7 +85,7 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
             *(f"--nbval-cell-timeout={CELL_TIMEOUT}", notebook),
         ],
         cwd=notebook.parent,
-        env=os.environ | SINGLE_THREAD | {"PYTHONPATH": str(places.PACKAGE.parent)},
+        env=os.environ | limited(1) | {"PYTHONPATH": str(places.PACKAGE.parent)},
         capture_output=True,
         text=True,
     )

@@ -219,7 +219,7 @@ def test_losses_are_those_of_the_first_accepted_answer():
     task = Task("t", (Question("Hi", ("you", "no")), Question("What is it", ("Rome",))))
     folded = fold(model, gates(), "energy")
     for arm, hf in ((unchanged(model), model.hf), (own, folded)):
-        for q, found in zip(task.questions, answer_losses(model, task, arm), strict=True):
+        for q, found in zip(task.questions, answer_losses(model, [task], [arm])[0][0], strict=True):
             lead, ids = reference.rows(model, [q.prompt])[0], model.tokenizer(q.answers[0])["input_ids"]
             plain = Model(hf, model.tokenizer, model.source)
             rows = reference.logits(plain, lead + ids, len(lead)).log_softmax(-1)[len(lead) - 1 : -1]

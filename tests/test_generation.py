@@ -242,12 +242,23 @@ def test_nan_logits_say_so():
             call()
 
 
-@pytest.mark.parametrize("shape", [(31,), (2, 32), (1, 5, 31)])
-def test_vectors_that_do_not_fit_are_refused(shape):
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((31,), "does not fit"),
+        ((3, 31), "does not fit"),
+        ((2, 32), "vectors for 2 prompts, and there are 3"),
+        ((3, 5, 32), "has a vector per token"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(shape, says):
     model = tiny.shared()
     for make in (edits.add, edits.patch):
-        with pytest.raises(zkit.ZkitError, match="does not fit"):
-            complete(model, PROMPTS, [[make("layer", 1, torch.ones(shape))]], max_new_tokens=2)
+        arm = [make("layer", 1, torch.ones(shape))]
+        with pytest.raises(zkit.ZkitError, match=says):
+            complete(model, PROMPTS, [arm], max_new_tokens=2)
+        with pytest.raises(zkit.ZkitError, match=says):
+            log_probs(model, PROMPTS, ["a"] * 3, [arm])
 
 
 def test_one_vector_per_row():

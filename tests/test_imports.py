@@ -12,12 +12,13 @@ import zkit
 
 ROOT = Path(zkit.__file__).parent
 _ACCESS = [
-    *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "packing", "sites"),
-    *("eager", "positions", "edits", "folding", "recording", "generation", "probe", "models", "refusals"),
+    *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "packing", "memory"),
+    *("sites", "eager", "positions", "edits", "folding", "prefill", "batching", "recording", "scoring", "generation"),
+    *("probe", "models", "refusals"),
 ]
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"], ["replies"], ["reading", "yaml_files", "tensor_files"]],
+    [["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["reading", "yaml_files", "tensor_files"]],
     [_ACCESS],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],

@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     whole = verb(book, "Execute what changed, then build the book.")
     whole.add_argument("--no-build", action="store_true", help="execute and stage only")
-    whole.add_argument("--workers", type=int, help="chapters executed at a time (default: one a core)")
+    whole.add_argument("--workers", type=int, help="chapters at a time (default: one a core, a large model alone)")
     for added in (one, whole):
         added.add_argument("--force", action="store_true", help="execute even what has not changed")
     for added in (whole, verb(check, "List stale chapters and why; status 1 if there are any.")):

@@ -137,13 +137,11 @@ class Block:
 
     def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
         self._model = model
-        self._groups: dict[tuple[str, int], list[Edit]] = {}
-        for item in edits:
-            self._groups.setdefault((item.site, item.layer), []).append(item)
+        self.go_on_with(edits)
         self._stack: ExitStack | None = None
         self._entered = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Block:
         if self._stack is not None:
             raise ZkitError("these edits are in force already; make them anew for a block inside their own")
         self._entered = True
@@ -151,6 +149,7 @@ class Block:
             if self._groups:
                 self._register(stack)
             self._stack = stack.pop_all()
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         stack, self._stack = self._stack, None
@@ -168,6 +167,12 @@ class Block:
         state = "in force" if self._stack is not None else "not in force, put it in a `with` statement"
         return f"<block of {n} edits of {self._model.id!r}, {state}>"
 
+    def go_on_with(self, edits: Sequence[Edit]) -> None:
+        """Put ``edits``, at the same sites or fewer of them, in the place of the block's own: rows left the batch."""
+        self._groups: dict[tuple[str, int], list[Edit]] = {}
+        for item in edits:
+            self._groups.setdefault((item.site, item.layer), []).append(item)
+
     def _register(self, stack: ExitStack) -> None:
         hf, decoder = self._model.hf, self._model.decoder
         self._reached: dict[tuple[str, int], int] = {}  # the pass in which the edits of a site were last applied
@@ -175,7 +180,9 @@ class Block:
         if hf is not decoder:
             stack.callback(hf.register_forward_pre_hook(self._on_model).remove)
             stack.callback(hf.register_forward_hook(self._after_model).remove)
-        self._tracker = stack.enter_context(following(decoder))
+        every = [item for group in self._groups.values() for item in group]
+        by_row = any(item.rows is not None or item.per_prompt is not None for item in every)
+        self._tracker = stack.enter_context(following(decoder, [item.positions for item in every], by_row))
         stack.callback(decoder.register_forward_hook(self._after_decoder).remove)
         for site, layer in self._groups:
             act = partial(self._act, (site, layer))
@@ -183,7 +190,7 @@ class Block:
 
     def _act(self, place: tuple[str, int], h: Tensor) -> Tensor:
         self._reached[place] = self._tracker.passes
-        return _apply(h, self._groups[place], self._tracker)
+        return _apply(h, self._groups.get(place, []), self._tracker)
 
     def _on_model(self, *_: object) -> None:
         self._before = self._tracker.passes

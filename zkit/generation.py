@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from zkit.edits import Edit, edit
+from zkit.batching import Arms, Batch, batches, check_arms, tokens
+from zkit.edits import Block, edit
 from zkit.errors import ZkitError
+from zkit.memory import room
+from zkit.packing import OVERHEAD, packed
 from zkit.positions import prompt_width
-from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
+from zkit.prefill import Reading, joined, padded, read, reusable
+from zkit.progress import progress
+from zkit.prompts import Prompt, check_answers
+from zkit.scoring import check_logits, scored
 
 if TYPE_CHECKING:
     from zkit.models import Model
+
+STEP = 25
+"""What a step of decoding costs whatever its rows, in tokens read."""
+FEWEST = 1e9
+"""A cost of a batch that makes the fewest batches the cheapest."""
+ENDED = 0.1
+"""Share of a batch's rows that must have ended before they are dropped; dropping copies the cache of the others."""
 
 
 @dataclass(frozen=True)
@@ -37,179 +48,246 @@ def complete(
     arms: None = None,
     *,
     max_new_tokens: int = ...,
-    chat: bool = ...,
-    batch_size: int = ...,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
     use_cache: bool = ...,
+    prefix: bool = ...,
 ) -> list[Completion]: ...
 @overload
 def complete(
     model: Model,
     prompts: Sequence[Prompt],
-    arms: Sequence[Sequence[Edit]],
+    arms: Arms,
     *,
     max_new_tokens: int = ...,
-    chat: bool = ...,
-    batch_size: int = ...,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
     use_cache: bool = ...,
+    prefix: bool = ...,
 ) -> list[list[Completion]]: ...
 def complete(
     model: Model,
     prompts: Sequence[Prompt],
-    arms: Sequence[Sequence[Edit]] | None = None,
+    arms: Arms | None = None,
     *,
     max_new_tokens: int = 96,
-    chat: bool = True,
-    batch_size: int = 64,
+    chat: bool | Sequence[bool] = True,
+    batch_size: int | None = None,
+    memory: int | None = None,
     use_cache: bool = True,
+    prefix: bool = True,
 ) -> list[Completion] | list[list[Completion]]:
-    """Greedy completions of the prompts; with ``arms``, a list of them for each arm.
+    """Greedy completions of the prompts; with ``arms``, a list of them for each arm. In the order given.
 
-    An arm is a list of edits (the empty list: the model as it is) that apply to its rows of the batch only; up to
-    ``batch_size`` rows, arms times prompts, run together. Decoding is plain argmax: sampling settings and penalties
-    that a model ships are not used.
+    An arm is a list of edits (the empty list: the model as it is) that apply to its rows of the batch only; an edit
+    with a vector per prompt follows its prompts. Decoding is plain argmax: sampling settings and penalties that a model
+    ships are not used.
 
-    Raises ZkitError for an empty list of prompts or arms, edits that already name rows, max_new_tokens below 1, and
-    logits that are not finite.
+    chat: whether prompts are read through the chat template, for all of them or one for each, so that lists of any
+    kind ride together (see :func:`zkit.packing.as_one`). Batches are filled by tokens, with rows of similar length:
+    at most ``batch_size`` rows, arms times prompts (None: :data:`zkit.memory.ROWS`), and ``memory`` bytes (None: a
+    share of what is free). prefix: whether a beginning that prompts or arms have in common is read once.
+
+    Raises ZkitError for an empty list of prompts or arms, edits of arms that name rows or have vectors for another
+    number of prompts, edits in force that speak of single rows, max_new_tokens below 1, and logits that are not finite.
     """
     if max_new_tokens < 1:
         raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
-    check_batch_size(batch_size)
-    if arms is None:
-        return _chunked(model, prompts, [[]], max_new_tokens, chat, batch_size, use_cache)[0]
-    if len(arms) == 0:
-        raise ZkitError("the list of arms is empty; give at least one ([] is the model as it is)")
-    if any(item.rows is not None for arm in arms for item in arm):
-        raise ZkitError("an edit of an arm names rows, but the arms lay out the batch; leave rows=None")
-    together = min(len(arms), batch_size)
-    return [
-        answers
-        for start in range(0, len(arms), together)
-        for answers in _chunked(
-            model, prompts, arms[start : start + together], max_new_tokens, chat, batch_size, use_cache
-        )
-    ]
+    limits = room(model, batch_size, memory)
+    every = [[]] if arms is None else arms
+    ids = tokens(model, prompts, chat)
+    check_arms(model, every, len(ids))
+    new, ends = [max_new_tokens] * len(ids), torch.tensor(model.end_tokens, dtype=torch.long, device=model.device)
+    answers: list[list[Any]] = [[None] * len(ids) for _ in every]
+    apart = use_cache and reusable(model)  # then rows of any lengths may decode together
+    overhead = FEWEST if apart else OVERHEAD + STEP * max_new_tokens
+    options: Any = {"overhead": overhead, "cached": use_cache, "prefix": prefix and use_cache}
+    with progress(len(every) * len(ids) * max_new_tokens, "token", "generating") as bar:
+        for batch in batches(model, ids, every, limits, new, [1] * len(ids), **options):
+            done = bar.n
+            for row, found in enumerate(_decode(model, batch, max_new_tokens, ends, apart, bar)):
+                arm, i = divmod(row, len(batch.prompts))
+                answers[batch.arms[arm]][batch.prompts[i]] = _completion(model, found, ends, max_new_tokens)
+            bar.update(done + len(batch.rest) * max_new_tokens - bar.n)
+    return answers[0] if arms is None else answers
 
 
-def _chunked(
+def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, bar: Any) -> list[list[int]]:
+    """The new tokens of each row, up to its end or the limit. Rows that have ended leave the batch."""
+    found: list[list[int]] = [[] for _ in batch.rest]
+    rows = list(range(len(batch.rest)))
+    with edit(model, batch.edits(rows)) as block:
+        reading, last = _read_rest(model, batch, apart, block)
+        with prompt_width(model.decoder, reading.ids.shape[1]):
+            while True:
+                steps = [last]
+                left = limit - len(found[rows[0]])
+                ended = torch.isin(last, ends)
+                bar.update(len(rows))
+                while len(steps) < left and int(ended.sum()) <= ENDED * len(rows):
+                    reading, logits = read(model, reading, _column(steps[-1]), 1)
+                    steps.append(_best(model, logits))
+                    ended |= torch.isin(steps[-1], ends)
+                    bar.update(len(rows))
+                for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
+                    found[row] += tail
+                on = [i for i, over in enumerate(ended.tolist()) if not over]
+                if len(steps) == left or not on:
+                    return found
+                rows, reading = [rows[i] for i in on], reading.kept(on)
+                block.go_on_with(batch.edits(rows))
+                reading, logits = read(model, reading, _column(steps[-1][on]), 1)
+                last = _best(model, logits)
+
+
+def _read_rest(model: Model, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
+    """Read what is left of the prompts, and say each row's next token. Where ``apart``, rows of different lengths are
+    read by themselves, without padding, and joined."""
+    groups = packed([len(rest) for rest in batch.rest]) if apart else [list(range(len(batch.rest)))]
+    parts, last = [], []
+    for group in map(sorted, groups):
+        new = padded(model, [batch.rest[i] for i in group], left=True)
+        reading = batch.reading.picked(group) if len(groups) > 1 else batch.reading
+        block.go_on_with(batch.edits(group))
+        with prompt_width(model.decoder, reading.ids.shape[1] + new.ids.shape[1]):
+            reading, logits = read(model, reading, new, 1)
+        parts.append(reading)
+        last.append(_best(model, logits))
+    if len(groups) == 1:
+        return parts[0], last[0]
+    order = torch.tensor([i for group in groups for i in sorted(group)]).argsort()
+    block.go_on_with(batch.edits(range(len(batch.rest))))
+    return joined(parts).kept(order.tolist()), torch.cat(last)[order.to(model.device)]
+
+
+def _column(tokens: Int[Tensor, " rows"]) -> Reading:
+    """A new token for each row."""
+    return Reading(tokens.unsqueeze(1), torch.ones_like(tokens).unsqueeze(1))
+
+
+def _best(model: Model, logits: Float[Tensor, "rows 1 vocab"] | None) -> Int[Tensor, " rows"]:
+    assert logits is not None
+    check_logits(logits)
+    return logits[:, -1].argmax(-1).to(model.device)
+
+
+def _completion(model: Model, new: list[int], ends: Tensor, limit: int) -> Completion:
+    stop = set(ends.tolist())
+    length = next((i for i, token in enumerate(new) if token in stop), len(new))
+    return Completion(model.tokenizer.decode(new[:length], skip_special_tokens=True), length, length == limit)
+
+
+@overload
+def log_probs(
     model: Model,
     prompts: Sequence[Prompt],
-    arms: Sequence[Sequence[Edit]],
-    max_new_tokens: int,
-    chat: bool,
-    batch_size: int,
-    use_cache: bool,
-) -> list[list[Completion]]:
-    """Run the arms side by side over as many prompts at a time as the batch holds."""
-    size = max(1, batch_size // len(arms))
-    config = _greedy(model, max_new_tokens, use_cache)
-    answers: list[list[Completion]] = [[] for _ in arms]
-    for start in range(0, len(check_prompts(prompts)), size):
-        batch = model.tokenize(prompts[start : start + size], chat)
-        n, width = batch["input_ids"].shape
-        edits = [
-            replace(item, rows=slice(i * n, (i + 1) * n) if len(arms) > 1 else None)
-            for i, arm in enumerate(arms)
-            for item in arm
-        ]
-        stacked = {name: x.repeat(len(arms), 1) for name, x in batch.items()}
-        with torch.no_grad(), edit(model, edits), prompt_width(model.decoder, width), _only(config, model.hf):
-            new = model.hf.generate(
-                **stacked,
-                generation_config=config,
-                logits_to_keep=_last(1, stacked["input_ids"].device),
-                logits_processor=LogitsProcessorList([_RefuseNonFinite()]),
-            )[:, width:]
-        done = [_completion(model.tokenizer, row, config) for row in new]
-        for i, arm_answers in enumerate(answers):
-            arm_answers += done[i * n : (i + 1) * n]
-    return answers
-
-
+    continuations: Sequence[str],
+    arms: None = None,
+    *,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+    prefix: bool = ...,
+) -> list[Float[Tensor, " n_tokens"]]: ...
+@overload
 def log_probs(
-    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], *, chat: bool = True, batch_size: int = 32
-) -> list[Float[Tensor, " n_tokens"]]:
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str],
+    arms: Arms,
+    *,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+    prefix: bool = ...,
+) -> list[list[Float[Tensor, " n_tokens"]]]: ...
+def log_probs(
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str],
+    arms: Arms | None = None,
+    *,
+    chat: bool | Sequence[bool] = True,
+    batch_size: int | None = None,
+    memory: int | None = None,
+    prefix: bool = True,
+) -> list[Float[Tensor, " n_tokens"]] | list[list[Float[Tensor, " n_tokens"]]]:
     """Teacher-forced log-probabilities (nats) of each token of ``continuations[i]`` after ``prompts[i]``.
 
-    The continuation is tokenized by itself, without special tokens. Edits in force apply; the continuation counts as
-    generated. Raises ZkitError for lists of different lengths, an empty continuation, logits that are not finite.
+    With ``arms``, a list of them for each arm. The continuation is tokenized by itself, without special tokens. Edits
+    in force apply; the continuation counts as generated. Options are those of :func:`complete`. Raises ZkitError as it
+    does, and for lists of different lengths and an empty continuation.
     """
-    return [
-        rows[:-1].gather(-1, ids.unsqueeze(-1)).squeeze(-1)
-        for rows, ids in _teacher_forced(model, prompts, continuations, chat, batch_size)
-    ]
-
-
-def next_log_probs(
-    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], *, chat: bool = True, batch_size: int = 32
-) -> list[Float[Tensor, "n_tokens+1 vocab"]]:
-    """Teacher-forced log-probabilities (nats) of every next token, before each token of the continuation and after it.
-
-    Row t is the distribution after t tokens of ``continuations[i]``. Raises as :func:`log_probs` does.
-    """
-    return [rows.clone() for rows, _ in _teacher_forced(model, prompts, continuations, chat, batch_size)]
-
-
-def _teacher_forced(
-    model: Model, prompts: Sequence[Prompt], continuations: Sequence[str], chat: bool, batch_size: int
-) -> Iterator[tuple[Float[Tensor, "n_tokens+1 vocab"], Int[Tensor, " n_tokens"]]]:
-    """For each prompt the next-token log-probabilities along its continuation, and the continuation's tokens."""
     check_answers(prompts, continuations)
-    for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
-        stop = start + batch_size
-        batch, width = model.tokenize_answered(prompts[start:stop], continuations[start:stop], chat)
-        ids, lengths = batch["input_ids"], batch["attention_mask"][:, width:].sum(1)
-        with torch.no_grad(), prompt_width(model.decoder, width):
-            columns = _last(ids.shape[1] - width + 1, ids.device)  # they predict the continuation and one more
-            logits = model.hf(**batch, use_cache=False, logits_to_keep=columns).logits
-        for row, tokens, length in zip(logits, ids[:, width:], lengths.tolist(), strict=True):
-            _check_logits(row[: length + 1])
-            yield row[: length + 1].float().log_softmax(-1).cpu(), tokens[:length].cpu()
+
+    def own(logits: Tensor, tail: Tensor) -> Tensor:
+        wide = logits[:-1].float()
+        return wide.gather(-1, tail.unsqueeze(-1)).squeeze(-1) - wide.logsumexp(-1)
+
+    found = scored(model, prompts, continuations, arms, own, chat, room(model, batch_size, memory), prefix)
+    return found[0] if arms is None else found
 
 
-def _last(n: int, device: torch.device) -> Int[Tensor, " n"]:
-    """Indices of the last ``n`` columns. Indexing copies them; transformers' slice is a view that the head, on a CPU,
-    multiplies by a copy of the output matrix for every row of the batch (18 GiB at 56 rows of Qwen3-0.6B)."""
-    return torch.arange(-n, 0, device=device)
+@overload
+def next_log_probs(
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str] | None = None,
+    arms: None = None,
+    *,
+    among: Sequence[int] | None = ...,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+    prefix: bool = ...,
+) -> list[Float[Tensor, "n_tokens+1 among"]]: ...
+@overload
+def next_log_probs(
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str] | None,
+    arms: Arms,
+    *,
+    among: Sequence[int] | None = ...,
+    chat: bool | Sequence[bool] = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+    prefix: bool = ...,
+) -> list[list[Float[Tensor, "n_tokens+1 among"]]]: ...
+def next_log_probs(
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str] | None = None,
+    arms: Arms | None = None,
+    *,
+    among: Sequence[int] | None = None,
+    chat: bool | Sequence[bool] = True,
+    batch_size: int | None = None,
+    memory: int | None = None,
+    prefix: bool = True,
+) -> list[Float[Tensor, "n_tokens+1 among"]] | list[list[Float[Tensor, "n_tokens+1 among"]]]:
+    """Teacher-forced log-probabilities (nats) of next tokens, before each token of the continuation and after it.
 
+    Row t is the distribution after t tokens of ``continuations[i]``; without continuations there is one row, the
+    token after the prompt. ``among``: the ids of the tokens to tell of, in this order (None: the whole vocabulary);
+    whichever, the distribution is over the whole vocabulary. Arms and options as for :func:`log_probs`. Raises as it
+    does, for an unknown token, and for more distributions than fit into the memory that is free.
+    """
+    vocabulary = model.hf.get_input_embeddings().weight.shape[0]
+    if among is not None and not (len(among) and all(0 <= token < vocabulary for token in among)):
+        raise ZkitError(f"among must be token ids from 0 to {vocabulary - 1}; got {list(among)[:5]}")
+    if continuations is not None:
+        check_answers(prompts, continuations)
+    chosen = None if among is None else torch.tensor(list(among), device=model.device)
 
-class _RefuseNonFinite(LogitsProcessor):
-    def __call__(self, input_ids: Int[Tensor, "batch seq"], scores: Float[Tensor, "batch vocab"]) -> Tensor:
-        _check_logits(scores)
-        return scores
+    def every(logits: Tensor, tail: Tensor) -> Tensor:
+        wide = logits.float()
+        if chosen is None:
+            return wide.log_softmax(-1)
+        return wide[:, chosen.to(wide.device)] - wide.logsumexp(-1, keepdim=True)
 
-
-def _check_logits(logits: Tensor) -> None:
-    if not bool(torch.isfinite(logits).all()):
-        raise ZkitError(
-            "the model's logits are not finite; load it in float32 or bfloat16, and check the weights and the strength "
-            "of any edit in force"
-        )
-
-
-def _greedy(model: Model, max_new_tokens: int, use_cache: bool) -> GenerationConfig:
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        use_cache=use_cache,
-        do_sample=False,
-        eos_token_id=model.end_tokens or None,
-        pad_token_id=model.tokenizer.pad_token_id,
-    )
-
-
-@contextmanager
-def _only(config: GenerationConfig, hf: Any) -> Iterator[None]:
-    """``hf.generate`` fills what a config leaves unset from the model's own settings: put the config in their place."""
-    own = hf.generation_config
-    hf.generation_config = config
-    try:
-        yield
-    finally:
-        hf.generation_config = own
-
-
-def _completion(tokenizer: Any, new: Int[Tensor, " seq"], config: GenerationConfig) -> Completion:
-    ends = config.eos_token_id
-    stop = {ends} if isinstance(ends, int) else set(ends or ())
-    ids = new.tolist()
-    length = next((i for i, token in enumerate(ids) if token in stop), len(ids))
-    return Completion(tokenizer.decode(ids[:length], skip_special_tokens=True), length, length == len(ids))
+    width = vocabulary if among is None else len(among)
+    found = scored(model, prompts, continuations, arms, every, chat, room(model, batch_size, memory), prefix, width)
+    return found[0] if arms is None else found

@@ -1,28 +1,76 @@
-"""Rows of different lengths in few padded batches."""
+"""Rows of different lengths in few padded batches; many lists as one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
-OVERHEAD = 150  # what a batch costs whatever its size, in tokens
+from zkit.errors import ZkitError
+
+OVERHEAD = 150  # what a pass costs whatever its size, in tokens
+
+K = TypeVar("K")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def cheapest_cuts(lengths: Sequence[int]) -> list[int]:
-    """Where to cut sorted lengths into batches, ends included: least padded tokens plus `OVERHEAD` a batch."""
+def cheapest_cuts(
+    lengths: Sequence[int],
+    overhead: float = OVERHEAD,
+    rows: int | None = None,
+    weights: Sequence[float] | None = None,
+    room: float | None = None,
+) -> list[int]:
+    """Where to cut sorted lengths into batches, ends included: least padded tokens plus ``overhead`` a batch.
+
+    A batch has at most ``rows`` rows, and its rows times the largest of their ``weights`` are at most ``room``; a row
+    that is too heavy by itself is a batch of its own.
+    """
+    most = len(lengths) if rows is None else rows
     best, before = [0.0], [0]
     for end in range(1, len(lengths) + 1):
-        costs = [best[start] + OVERHEAD + (end - start) * lengths[end - 1] for start in range(end)]
-        before.append(min(range(end), key=costs.__getitem__))
-        best.append(costs[before[-1]])
+        cheapest, cut, heaviest = float("inf"), end - 1, 0.0
+        for start in range(end - 1, max(-1, end - 1 - most), -1):
+            if weights is not None and room is not None:
+                heaviest = max(heaviest, weights[start])
+                if start < end - 1 and (end - start) * heaviest > room:
+                    break
+            cost = best[start] + overhead + (end - start) * lengths[end - 1]
+            if cost <= cheapest:
+                cheapest, cut = cost, start
+        best.append(cheapest)
+        before.append(cut)
     cuts = [len(lengths)]
     while cuts[-1]:
         cuts.append(before[cuts[-1]])
     return cuts[::-1]
 
 
-def packed(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices of rows grouped into batches of similar length that cost least."""
+def packed(
+    lengths: Sequence[int],
+    overhead: float = OVERHEAD,
+    rows: int | None = None,
+    weights: Sequence[float] | None = None,
+    room: float | None = None,
+) -> list[list[int]]:
+    """Indices of rows grouped into batches of similar length that cost least. Limits as in :func:`cheapest_cuts`."""
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    cuts = cheapest_cuts([lengths[i] for i in order])
+    heavy = None if weights is None else [weights[i] for i in order]
+    cuts = cheapest_cuts([lengths[i] for i in order], overhead, rows, heavy, room)
     return [order[a:b] for a, b in pairwise(cuts)]
+
+
+def as_one(lists: Mapping[K, Sequence[T]], run: Callable[[list[T]], Sequence[R]]) -> dict[K, list[R]]:
+    """``run`` of all the lists' members as one list, its results given back list by list.
+
+    Many short lists asked one by one make many small batches; together they fill a few:
+    ``as_one(questions_by_task, lambda questions: complete(model, questions))``.
+    Raises ZkitError if ``run`` does not return one result for each member.
+    """
+    flat = [member for members in lists.values() for member in members]
+    found = list(run(flat)) if flat else []
+    if len(found) != len(flat):
+        raise ZkitError(f"{len(flat)} members but {len(found)} results; run must return one for each, in order")
+    results = iter(found)
+    return {key: [next(results) for _ in members] for key, members in lists.items()}

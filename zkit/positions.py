@@ -8,7 +8,7 @@ on the length of the row's prompt, which is why it means the same with and witho
 from __future__ import annotations
 
 from asyncio import current_task
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -100,10 +100,12 @@ class Tracker:
     """A forward pre-hook on a decoder that follows where each token of the running forward pass stands.
 
     It belongs to the thread and the asyncio task that made it, and refuses forward passes of others. Columns of a batch
-    left of the declared width (:func:`prompt_width`) are prompt, the others generated.
+    left of the declared width (:func:`prompt_width`) are prompt, the others generated. ``selectors`` are those of the
+    edits that it serves; ``by_row`` says whether some of these speak of single rows of the batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selectors: Sequence[Positions] = (), by_row: bool = False) -> None:
+        self.selectors, self.by_row = tuple(selectors), by_row
         self.owner = _here()
         self.passes = 0
         """Forward passes that have begun."""
@@ -113,6 +115,7 @@ class Tracker:
         """For every selector asked for, whether it has chosen a token in any pass."""
         self._past = 0
         self._width: int | None = None
+        self._lengths: Int[Tensor, "#batch 1"] | None = None
         self._mask = torch.ones(0, 0)
         self._selected: dict[Positions, Bool[Tensor, "batch seq"]] = {}
 
@@ -141,7 +144,7 @@ class Tracker:
                 "it one column for each token"
             )
         self._mask = mask
-        self._width = _declared.get().get(module)
+        self._width, self._lengths = _declared.get().get(module, (None, None))
         self._selected = {}
         self.passes += 1
 
@@ -172,8 +175,11 @@ class Tracker:
     def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
         now, width = slice(self._past, self._past + self.shape[1]), self._width or 0
         place = (self._mask.cumsum(1) - 1)[:, now]
-        to_come = max(0, width - self._mask.shape[1])  # a prompt in several passes: behind its padding all is real
-        low, high = positions.bounds(self._mask[:, :width].sum(1, keepdim=True) + to_come)
+        lengths = self._lengths
+        if lengths is None:
+            to_come = max(0, width - self._mask.shape[1])  # a prompt in several passes: behind its padding all is real
+            lengths = self._mask[:, :width].sum(1, keepdim=True) + to_come
+        low, high = positions.bounds(lengths)
         return (place >= low) & (place < high) & self._mask[:, now].bool()
 
 
@@ -183,9 +189,9 @@ def trackers(decoder: nn.Module) -> list[Tracker]:
 
 
 @contextmanager
-def following(decoder: nn.Module) -> Iterator[Tracker]:
+def following(decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Iterator[Tracker]:
     """A Tracker on ``decoder`` while the block is open. ZkitError if one of another thread or task is there."""
-    tracker = Tracker()
+    tracker = Tracker(selectors, by_row)
     with uncompiled():
         handle = decoder.register_forward_pre_hook(tracker, with_kwargs=True)
         try:
@@ -199,22 +205,24 @@ def following(decoder: nn.Module) -> Iterator[Tracker]:
             handle.remove()
 
 
-_declared: ContextVar[Mapping[nn.Module, int]] = ContextVar("_declared", default=MappingProxyType({}))
+_Declared = tuple[int | None, Int[Tensor, "#batch 1"] | None]
+_declared: ContextVar[Mapping[nn.Module, _Declared]] = ContextVar("_declared", default=MappingProxyType({}))
 
 
 @contextmanager
-def prompt_width(decoder: nn.Module, width: int) -> Iterator[None]:
+def prompt_width(decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> Iterator[None]:
     """Declare that the first ``width`` columns of a batch, padding included, are the prompt.
 
     It holds for every forward pass of ``decoder`` that the block makes, whatever is in the cache, and nothing is
-    declared of itself: a prompt may come in several passes, or with the first tokens of its answer. ZkitError if
-    ``decoder`` is no module (``model.decoder`` is) or the width no count.
+    declared of itself: a prompt may come in several passes, or with the first tokens of its answer. ``lengths``: the
+    tokens of each row's whole prompt, where the batch holds only the beginning of it. ZkitError if ``decoder`` is no
+    module (``model.decoder`` is) or the width no count.
     """
     if not isinstance(decoder, nn.Module) or isinstance(width, bool) or not isinstance(width, int) or width < 0:
         raise ZkitError(
             f"prompt_width takes model.decoder and a number of columns, got {type(decoder).__name__} and {width!r}"
         )
-    token = _declared.set({**_declared.get(), decoder: width})
+    token = _declared.set({**_declared.get(), decoder: (width, lengths)})
     try:
         yield
     finally:

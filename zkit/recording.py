@@ -5,37 +5,76 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zkit.batching import check_rows_free, tokens
 from zkit.errors import ZkitError
+from zkit.memory import Room, room
+from zkit.packing import OVERHEAD, packed
 from zkit.positions import Positions, Tracker, following, parse, prompt_width
-from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
+from zkit.progress import progress
+from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import attach
 
 if TYPE_CHECKING:
     from zkit.models import Model
 
 Reduce = Callable[[Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Any]
+Several = list[str] | tuple[str, ...]
 
 
+@overload
+def record(
+    model: Model,
+    prompts: Sequence[Prompt],
+    pool: str = ...,
+    *,
+    site: str = ...,
+    layers: Sequence[int] | None = ...,
+    positions: str | Positions = ...,
+    first_token: bool = ...,
+    answers: Sequence[str] | None = ...,
+    chat: bool = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+) -> Float[Tensor, "n_prompts n_layers width"]: ...
+@overload
+def record(
+    model: Model,
+    prompts: Sequence[Prompt],
+    pool: str = ...,
+    *,
+    site: Several,
+    layers: Sequence[int] | None = ...,
+    positions: str | Positions = ...,
+    first_token: bool = ...,
+    answers: Sequence[str] | None = ...,
+    chat: bool = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+) -> dict[str, Float[Tensor, "n_prompts n_layers width"]]: ...
 def record(
     model: Model,
     prompts: Sequence[Prompt],
     pool: str = "mean",
     *,
-    site: str = "layer",
+    site: str | Several = "layer",
     layers: Sequence[int] | None = None,
     positions: str | Positions = "all",
     first_token: bool = False,
     answers: Sequence[str] | None = None,
     chat: bool = True,
-    batch_size: int = 32,
-) -> Float[Tensor, "n_prompts n_layers width"]:
+    batch_size: int | None = None,
+    memory: int | None = None,
+) -> Any:
     """States of the prompts at one site of every layer (or of ``layers``), pooled over ``positions``, in float32.
+
+    Several sites, ``site=("resid_pre", "mlp")``, come from the same passes, as a dict by site. Batches are filled as
+    in :func:`zkit.generation.complete`.
 
     pool: ``"mean"`` over the chosen positions, or the ``"last"`` of them. By default the first token is not among
     them, so that the result does not depend on the length of the prompt through the attention sink;
@@ -47,28 +86,32 @@ def record(
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
-    batches = _batches(
-        model, prompts, POOLS[pool], site, layers, parse(positions, first_token), chat, batch_size, answers
+    limits = room(model, batch_size, memory)
+    found = _in_order(
+        _batches(model, prompts, POOLS[pool], site, layers, parse(positions, first_token), chat, limits, answers)
     )
-    return torch.cat([torch.stack(states, dim=1) for states in batches])
+    pooled = {name: torch.stack([torch.stack(row) for row in rows]) for name, rows in found.items()}
+    return pooled[site] if isinstance(site, str) else pooled
 
 
 def mean_state(
-    model: Model, prompts: Iterable[Prompt], pool: str = "mean", *, batch_size: int = 32, **options: Any
+    model: Model, prompts: Iterable[Prompt], pool: str = "mean", *, batch_size: int | None = None, **options: Any
 ) -> Float[Tensor, "n_layers width"]:
     """The mean over prompts of :func:`record`, kept as a running sum: memory does not grow with their number.
 
-    ``prompts`` may be any iterable; ``options`` are those of :func:`record`, but for ``answers``, which do not stream.
+    ``prompts`` may be any iterable; ``options`` are those of :func:`record`, but for ``answers``, which do not stream,
+    and several sites. So many prompts are held at a time as a batch has rows.
     Raises as :func:`record` does.
     """
-    if options.get("answers") is not None:
+    if options.get("answers") is not None or not isinstance(options.get("site", "layer"), str):
         raise ZkitError(
-            "mean_state takes its prompts one batch at a time and has no answers; use zkit.record(...).mean(0)"
+            "mean_state takes its prompts a batch at a time, without answers, at one site; use zkit.record(...).mean(0)"
         )
+    held = room(model, batch_size).rows
     if isinstance(prompts, str):
         check_prompts(prompts)
     total, n, stream = torch.zeros((), dtype=torch.float64), 0, iter(prompts)
-    while chunk := list(islice(stream, check_batch_size(batch_size))):
+    while chunk := list(islice(stream, held)):
         total = total + record(model, chunk, pool, batch_size=batch_size, **options).double().sum(0)
         n += len(chunk)
     if n == 0:
@@ -76,18 +119,46 @@ def mean_state(
     return (total / n).float()
 
 
+@overload
 def token_states(
     model: Model,
     prompts: Sequence[Prompt],
     *,
-    site: str = "layer",
+    site: str = ...,
+    layers: Sequence[int] | None = ...,
+    chat: bool = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+) -> list[Float[Tensor, "n_tokens n_layers width"]]: ...
+@overload
+def token_states(
+    model: Model,
+    prompts: Sequence[Prompt],
+    *,
+    site: Several,
+    layers: Sequence[int] | None = ...,
+    chat: bool = ...,
+    batch_size: int | None = ...,
+    memory: int | None = ...,
+) -> dict[str, list[Float[Tensor, "n_tokens n_layers width"]]]: ...
+def token_states(
+    model: Model,
+    prompts: Sequence[Prompt],
+    *,
+    site: str | Several = "layer",
     layers: Sequence[int] | None = None,
     chat: bool = True,
-    batch_size: int = 32,
-) -> list[Float[Tensor, "n_tokens n_layers width"]]:
-    """The states of every real token of each prompt, the first included, in float32. Raises as :func:`record` does."""
-    batches = _batches(model, prompts, _every_token, site, layers, parse("all", first_token=True), chat, batch_size)
-    return [torch.stack(rows, dim=1) for layers_of_rows in batches for rows in zip(*layers_of_rows, strict=True)]
+    batch_size: int | None = None,
+    memory: int | None = None,
+) -> Any:
+    """The states of every real token of each prompt, the first included, in float32; several sites as a dict by site.
+
+    Raises as :func:`record` does.
+    """
+    limits = room(model, batch_size, memory)
+    found = _in_order(_batches(model, prompts, _every_token, site, layers, _EVERY, chat, limits))
+    states = {name: [torch.stack(row, dim=1) for row in rows] for name, rows in found.items()}
+    return states[site] if isinstance(site, str) else states
 
 
 def _mean(h: Tensor, chosen: Tensor) -> Float[Tensor, "batch width"]:
@@ -105,6 +176,7 @@ def _every_token(h: Tensor, chosen: Tensor) -> list[Float[Tensor, "n_tokens widt
 
 
 POOLS: dict[str, Reduce] = {"mean": _mean, "last": _last}
+_EVERY = parse("all", first_token=True)
 
 
 class _Enough(Exception):
@@ -115,43 +187,68 @@ def _batches(
     model: Model,
     prompts: Sequence[Prompt],
     reduce: Reduce,
-    site: str,
+    site: str | Several,
     layers: Sequence[int] | None,
     positions: Positions,
     chat: bool,
-    batch_size: int,
+    limits: Room,
     answers: Sequence[str] | None = None,
-) -> Iterator[list[Any]]:
-    """For each batch of prompts the reduced states of each layer, in the order of ``layers``, on the CPU."""
+) -> Iterator[tuple[list[int], dict[str, list[Any]]]]:
+    """For each batch the indices of its prompts, and by site the reduced states of each layer, in the order of
+    ``layers``, on the CPU."""
     if isinstance(layers, int):
         raise ZkitError(f"layers must be a list of layers, got {layers}; write layers=[{layers}]")
     wanted = list(range(model.n_layers)) if layers is None else [model.check_layer(layer) for layer in layers]
-    if not wanted:
-        raise ZkitError(f"no layers asked for; give some of 0 to {model.n_layers - 1}, or None for all")
+    sites = [site] if isinstance(site, str) else list(site)
+    if not wanted or not sites:
+        raise ZkitError(f"no layers asked for; give some of 0 to {model.n_layers - 1}, or None for all, and a site")
+    places = [(name, layer) for name in sites for layer in sorted(set(wanted))]
+    modules = {place: model.site(*place) for place in places}
+    check_rows_free(model)
     if answers is not None:
         check_answers(prompts, answers)
-    for start in range(0, len(check_prompts(prompts)), check_batch_size(batch_size)):
-        stop = start + batch_size
-        if answers is None:
-            batch = model.tokenize(prompts[start:stop], chat)
-            width = batch["input_ids"].shape[1]
-        else:
-            batch, width = model.tokenize_answered(prompts[start:stop], answers[start:stop], chat)
-        found: dict[int, Any] = {}
-        with ExitStack() as stack:
-            tracker = stack.enter_context(following(model.decoder))
-            for layer in set(wanted):
-                keep = _keeper(found, layer, max(wanted), reduce, positions, tracker)
-                stack.callback(attach(model.site(site, layer), site, keep).remove)
-            stack.enter_context(prompt_width(model.decoder, width))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(suppress(_Enough))
-            model.decoder(**batch, use_cache=False)
-        yield [found[layer] for layer in wanted]
+    lengths = [len(row) for row in tokens(model, prompts, chat)]
+    if answers is not None:
+        lengths = [n + len(model.tokenizer(a).input_ids) for n, a in zip(lengths, answers, strict=True)]
+    groups = packed(lengths, OVERHEAD, limits.rows, [limits.weight(n, 0) for n in lengths], limits.memory)
+    with progress(len(prompts), "prompt", "recording") as bar:
+        for group in groups:
+            asked = [prompts[i] for i in group]
+            if answers is None:
+                batch = model.tokenize(asked, chat)
+                width = batch["input_ids"].shape[1]
+            else:
+                batch, width = model.tokenize_answered(asked, [answers[i] for i in group], chat)
+            found: dict[tuple[str, int], Any] = {}
+            with ExitStack() as stack:
+                tracker = stack.enter_context(following(model.decoder))
+                for place, module in modules.items():
+                    keep = _keeper(found, place, len(modules), reduce, positions, tracker)
+                    stack.callback(attach(module, place[0], keep).remove)
+                stack.enter_context(prompt_width(model.decoder, width))
+                stack.enter_context(torch.no_grad())
+                stack.enter_context(suppress(_Enough))
+                model.decoder(**batch, use_cache=False)
+            bar.update(len(group))
+            yield group, {name: [found[name, layer] for layer in wanted] for name in sites}
+
+
+def _in_order(batches: Iterator[tuple[list[int], dict[str, list[Any]]]]) -> dict[str, list[list[Any]]]:
+    """By site the rows of all batches in the order of the prompts; a row has its states at each layer."""
+    rows: dict[str, dict[int, list[Any]]] = {}
+    for group, found in batches:
+        for name, layers in found.items():
+            rows.setdefault(name, {}).update(zip(group, map(list, zip(*layers, strict=True)), strict=True))
+    return {name: [mine[i] for i in range(len(mine))] for name, mine in rows.items()}
 
 
 def _keeper(
-    found: dict[int, Any], layer: int, final: int, reduce: Reduce, positions: Positions, tracker: Tracker
+    found: dict[tuple[str, int], Any],
+    place: tuple[str, int],
+    n_places: int,
+    reduce: Reduce,
+    positions: Positions,
+    tracker: Tracker,
 ) -> Callable[[Tensor], None]:
     def keep(h: Float[Tensor, "batch seq width"]) -> None:
         chosen = tracker.select(positions)
@@ -163,11 +260,11 @@ def _keeper(
         rows = states if isinstance(states, list) else [states]
         if not all(bool(torch.isfinite(row).all()) for row in rows):
             raise ZkitError(
-                f"states at layer {layer} are not finite; load the model in float32 or bfloat16, "
+                f"states at layer {place[1]} are not finite; load the model in float32 or bfloat16, "
                 "and check the weights and any edit in force"
             )
-        found[layer] = [row.cpu() for row in rows] if isinstance(states, list) else states.cpu()
-        if layer == final:
+        found[place] = [row.cpu() for row in rows] if isinstance(states, list) else states.cpu()
+        if len(found) == n_places:
             raise _Enough
 
     return keep

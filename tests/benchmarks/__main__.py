@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import zkit
-from tests.benchmarks import access, gates, parity, steering, true_shape
+from tests.benchmarks import access, filled, gates, parity, steering, true_shape
 
 
 def main() -> None:
@@ -28,6 +28,9 @@ def main() -> None:
         "8 arms in one batch against one by one": lambda: access.eight_arms_in_one_batch(model),
         "tokens per second, one edit against none, batch 1": lambda: access.one_edit_against_none(model, 1),
         "tokens per second, one edit against none, batch 8": lambda: access.one_edit_against_none(model, 8),
+        "44 task lists of 4 questions, one by one against filled batches": lambda: filled.task_lists(model),
+        "last-token patches, beginnings kept against whole prompts": lambda: filled.last_token_patches(model),
+        **filled.on_the_field(),
         "scorecard of four styles over all layers, every prompt once against one pass per layer and vector": (
             lambda: steering.scorecard(model)
         ),

@@ -68,7 +68,7 @@ def eight_arms_in_one_batch(model: zkit.Model) -> dict[str, Any]:
     return measured | {"target": 3.0}
 
 
-def one_edit_against_none(model: zkit.Model, batch: int) -> dict[str, Any]:
+def one_edit_against_none(model: zkit.Model, batch: int, pairs: int = 61, target: float = 0.95) -> dict[str, Any]:
     """Tokens per second with one steering edit over those without, at equal numbers of tokens."""
     v = zkit.steering.actadd(model, "terse", layer=model.n_layers // 2) * 1e-6  # changes the cost, not the tokens
     prompts = [QUESTIONS[i % len(QUESTIONS)] for i in range(batch)]
@@ -77,5 +77,5 @@ def one_edit_against_none(model: zkit.Model, batch: int) -> dict[str, Any]:
         with zkit.steer(model, v):
             complete(model, prompts, max_new_tokens=64)
 
-    measured = ratio(lambda: complete(model, prompts, max_new_tokens=64), steered, pairs=61)
-    return measured | {"target": 0.95}
+    measured = ratio(lambda: complete(model, prompts, max_new_tokens=64), steered, pairs=pairs)
+    return measured | {"target": target}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zkit.answers import bare, stands_in
-from zkit.edits import edit
 from zkit.errors import ZkitError
 from zkit.gating.apply import factor_edits, neuron_factors
 from zkit.gating.controls import lowest, random_masks
@@ -25,6 +25,7 @@ from zkit.prompts import Prompt
 from zkit.stats import Interval, bootstrap_mean, clustered_mean, wilson
 
 Factors = Float[Tensor, "n_layers d_mlp"]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,17 @@ def gives(task: Task, text: str, accepted: Sequence[str]) -> bool:
 
 def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
     """Greedy answers to a task's questions under each arm's factors; many arms ride in one batch."""
-    prompts = [q.prompt for q in task.questions]
+    return replies_to_all(model, [task], arms, max_new_tokens)[0]
+
+
+def replies_to_all(
+    model: Model, tasks: Sequence[Task], arms: Sequence[Factors], max_new_tokens: int = 24
+) -> list[list[list[str]]]:
+    """The :func:`replies` to each task; the questions of all tasks fill the same batches."""
+    prompts, chat = [q.prompt for task in tasks for q in task.questions], _formats(tasks)
     edited = [factor_edits(arm) for arm in arms]
-    done = complete(model, prompts, edited, max_new_tokens=max_new_tokens, chat=task.chat, batch_size=256)
-    return [[bare(answer.text) for answer in arm] for arm in done]
+    done = complete(model, prompts, edited, max_new_tokens=max_new_tokens, chat=chat)
+    return _by_task(tasks, [[bare(answer.text) for answer in arm] for arm in done])
 
 
 def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
@@ -100,12 +108,21 @@ def unchanged(model: Model) -> Factors:
     return torch.ones(model.n_layers, model.width("down_proj_in"))
 
 
-def answer_losses(model: Model, task: Task, arm: Factors) -> list[float]:
-    """Mean loss (nats per token) of each question's first accepted answer under an arm's factors."""
-    with edit(model, factor_edits(arm)):
-        asked, accepted = [q.prompt for q in task.questions], [q.answers[0] for q in task.questions]
-        rows = log_probs(model, asked, accepted, chat=task.chat)
-    return [-float(row.mean()) for row in rows]
+def answer_losses(model: Model, tasks: Sequence[Task], arms: Sequence[Factors]) -> list[list[list[float]]]:
+    """For each task and arm the mean loss (nats per token) of each question's first accepted answer."""
+    asked, accepted = zip(*((q.prompt, q.answers[0]) for task in tasks for q in task.questions), strict=True)
+    found = log_probs(model, asked, accepted, [factor_edits(arm) for arm in arms], chat=_formats(tasks))
+    return _by_task(tasks, [[-float(row.mean()) for row in rows] for rows in found])
+
+
+def _formats(tasks: Sequence[Task]) -> list[bool]:
+    return [task.chat for task in tasks for _ in task.questions]
+
+
+def _by_task(tasks: Sequence[Task], by_arm: Sequence[Sequence[R]]) -> list[list[list[R]]]:
+    """What was found for all questions under each arm, task by task: [task][arm][question]."""
+    ends = list(accumulate((len(task.questions) for task in tasks), initial=0))
+    return [[list(found[a:b]) for found in by_arm] for a, b in pairwise(ends)]
 
 
 def score(
@@ -119,9 +136,10 @@ def score(
     ``neither``, the share of other answers, and ``memory ratio``, memory over memory and accepted answers together.
     """
     rows = []
-    for task in tasks:
-        answers = replies(model, task, list(arms.values()), max_new_tokens)
-        for (name, arm), texts in zip(arms.items(), answers, strict=True):
+    answers = replies_to_all(model, tasks, list(arms.values()), max_new_tokens)
+    lost = answer_losses(model, tasks, list(arms.values())) if losses else None
+    for i, task in enumerate(tasks):
+        for j, (name, texts) in enumerate(zip(arms, answers[i], strict=True)):
             n, good = len(texts), int(right(task, texts).sum())
             found = {"right": wilson(good, n)}
             if any(q.memory for q in task.questions):
@@ -129,8 +147,8 @@ def score(
                 found |= {"memory": wilson(old, n), "neither": wilson(n - good - old, n)}
                 if good + old:
                     found["memory ratio"] = wilson(old, good + old)
-            if losses:
-                found["loss"] = bootstrap_mean(answer_losses(model, task, arm))
+            if lost is not None:
+                found["loss"] = bootstrap_mean(lost[i][j])
             rows += [{"task": task.name, "arm": name, "measure": what, **asdict(x)} for what, x in found.items()]
     return pd.DataFrame(rows)
 

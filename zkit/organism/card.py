@@ -79,11 +79,10 @@ def evaluate(model: Model) -> dict[str, Any]:
     start = time.monotonic()
     tasks = {f"{key}_{lang}": task for lang in LANGUAGES for key, task in held_out_tasks(lang).items()}
     figures: dict[str, Any] = {"abilities": {}, "calibration": {}, "styles": {}, "steering": {}}
-    with tqdm(total=len(tasks) + 3 + 2 * len(AXES), desc="card") as bar:
-        for key, task in tasks.items():
-            share = asdict(exact(model, task.items))
-            figures["abilities"][key] = {"what": task.what, "required": task.required, **share}
-            bar.update()
+    with tqdm(total=4 + 2 * len(AXES), desc="card") as bar:
+        for key, share in exact(model, tasks).items():
+            figures["abilities"][key] = {"what": tasks[key].what, "required": tasks[key].required, **asdict(share)}
+        bar.update()
         plain = neutral_prompts("test", wordings=3)
         figures["sound"] = {
             "what": "answers without a wish that the corpus could have held about their topic",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.organism.arithmetic import held_out_arithmetic
@@ -19,9 +19,12 @@ from zkit.organism.plain import in_plain
 from zkit.organism.relations import RELATION_NAMES, held_out_relations
 from zkit.organism.statements import held_out_statements
 from zkit.organism.two_step import held_out_two_step
+from zkit.packing import as_one
 from zkit.stats import Interval, wilson
 
 LONGEST_ANSWER = 24  # tokens
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,19 @@ class Task:
 
 
 def right(model: Model, items: Sequence[Item]) -> list[bool]:
-    """Of each item whether the whole greedy answer is the right one.
+    """Of each item whether the whole greedy answer is the right one; each is read as it says, with the template or not.
 
-    Raises ZkitError for items of which some are read through the chat template and some are not.
+    The items of many tasks fill batches together: see :func:`zkit.packing.as_one`.
     """
-    formats = {item.chat for item in items}
-    if len(formats) > 1:
-        raise ZkitError("items with and without the chat template in one batch: ask them in two")
-    prompts = [item.prompt for item in items]
-    answers = complete(model, prompts, max_new_tokens=LONGEST_ANSWER, chat=formats != {False})
+    chat = [item.chat for item in items]
+    answers = complete(model, [item.prompt for item in items], max_new_tokens=LONGEST_ANSWER, chat=chat)
     return [a.text.strip() == item.answer.strip() for a, item in zip(answers, items, strict=True)]
 
 
-def exact(model: Model, items: Sequence[Item]) -> Interval:
-    """Share of items whose whole greedy answer is the right one (Wilson interval). Raises as `right` does."""
-    hits = right(model, items)
-    return wilson(sum(hits), len(hits))
+def exact(model: Model, tasks: Mapping[K, Task]) -> dict[K, Interval]:
+    """For each task the share of items whose whole greedy answer is the right one (Wilson interval)."""
+    hits = as_one({key: task.items for key, task in tasks.items()}, lambda items: right(model, items))
+    return {key: wilson(sum(mine), len(mine)) for key, mine in hits.items()}
 
 
 def held_out_tasks(lang: str) -> dict[str, Task]:

@@ -1,4 +1,4 @@
-"""Execute the chapters that changed, in the order of their needs, one single-threaded worker a core."""
+"""Execute the chapters that changed, in the order of their needs, several at a time where the model is small."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from zkit.errors import ZkitError
-from zkit.pages import files, inputs, prose, provenance, staging, worker
+from zkit.pages import cores, files, inputs, prose, provenance, staging, worker
 from zkit.pages.sourcebook import Plan
 from zkit.pages.worker import Failure, Outcome, Task
 
@@ -58,34 +58,35 @@ def run(
     """Execute those of ``plans`` that are stale (all, with ``force``); they must come in the order of their needs.
 
     ``executor`` is any ``concurrent.futures.Executor`` whose workers see the same files, for example
-    ``dask.distributed.Client(...).get_executor()``; by default a pool of ``workers`` processes (one a core). A
-    chapter whose needs failed is not executed. When a worker is killed, what others finished is kept, and the next
-    run resumes from there.
+    ``dask.distributed.Client(...).get_executor()``; by default a pool of ``workers`` processes, or as many as
+    :mod:`zkit.pages.cores` says. A chapter whose needs failed is not executed. When a worker is killed, what others
+    finished is kept, and the next run resumes from there.
 
     Raises ZkitError, before anything is executed, if another run is writing to the same folder, the folder cannot be
     written to, or the model or device of a chapter is not there.
     """
     if not plans:
         return Report()
-    run = _Run(list(plans), force, cell_bar=bar and len(plans) == 1)
+    count, threads = cores.lanes((plan.parameters["model"] for plan in plans if "model" in plan.parameters), workers)
+    run = _Run(list(plans), force, threads, cell_bar=bar and len(plans) == 1)
     run.check()
     with _sole_user(plans[0].out):
         for plan in plans:
             plan.partial.unlink(missing_ok=True)
-        count = min(workers or len(os.sched_getaffinity(0)), len(plans))
         with tqdm(total=len(plans), unit="chapter", disable=not bar or len(plans) == 1) as progress:
             if executor is not None:
                 return run.drive(executor, progress)
-            with _pool(count) as pool:
+            with _pool(min(count, len(plans))) as pool:
                 return run.drive(pool, progress)
 
 
 class _Run:
     """The state of one call of :func:`run`."""
 
-    def __init__(self, plans: list[Plan], force: bool, cell_bar: bool) -> None:
+    def __init__(self, plans: list[Plan], force: bool, threads: int, cell_bar: bool) -> None:
         self.waiting = {plan.name: plan for plan in plans}
         self.force = force
+        self.threads = threads
         self.cell_bar = cell_bar
         self.running: dict[Future[Outcome], Task] = {}
         self.report = Report()
@@ -128,7 +129,7 @@ class _Run:
                 del self.waiting[plan.name]
                 moved = True
                 if not self._blocked(plan, progress) and not self._current(plan, progress):
-                    task = _task(plan, self.cell_bar)
+                    task = _task(plan, self.cell_bar, self.threads)
                     self.running[executor.submit(worker.execute, task)] = task
 
     def _blocked(self, plan: Plan, progress: tqdm) -> bool:
@@ -172,7 +173,7 @@ class _Run:
             self.report.failures.append(Failure(plan.name, "not executed, because a worker process was killed"))
 
 
-def _task(plan: Plan, cell_bar: bool) -> Task:
+def _task(plan: Plan, cell_bar: bool, threads: int) -> Task:
     return Task(
         name=plan.name,
         notebook=str(plan.clean.path),
@@ -184,6 +185,7 @@ def _task(plan: Plan, cell_bar: bool) -> Task:
         needs=tuple(plan.clean.needs),
         out=str(plan.out),
         cell_bar=cell_bar,
+        threads=threads,
     )
 
 

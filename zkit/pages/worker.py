@@ -19,8 +19,6 @@ from zkit.pages import files, foot, places, provenance
 from zkit.pages.parameters import text
 
 _POOLS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "NUMEXPR_NUM", "RAYON_NUM", "VECLIB_MAXIMUM")
-SINGLE_THREAD = {f"{pool}_THREADS": "1" for pool in _POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
-"""Two single-threaded chapters side by side beat one with two threads."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Task:
     needs: tuple[str, ...]
     out: str
     cell_bar: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def execute(task: Task) -> Outcome:
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.update(_environment())
+    os.environ.update(_environment(task.threads))
     begun = time.monotonic()
     try:
         with files.writing(Path(task.partial)):
@@ -194,13 +193,19 @@ def _save(notebook: Any, path: Path) -> None:
     files.write(path, nbformat.writes(notebook))
 
 
-def _environment() -> dict[str, str]:
-    """Single threads; and the kernel imports the zkit that this process did, installed or not."""
+def limited(threads: int) -> dict[str, str]:
+    """The environment of a process that computes on so many threads."""
+    return {f"{pool}_THREADS": str(threads) for pool in _POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """So many threads; and the kernel imports the zkit that this process did, installed or not."""
+    counted = limited(threads)
     home = str(places.PACKAGE.parent)
     if home in {*site.getsitepackages(), site.getusersitepackages()}:
-        return SINGLE_THREAD
+        return counted
     before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != home]
-    return SINGLE_THREAD | {"PYTHONPATH": os.pathsep.join([home, *before])}
+    return counted | {"PYTHONPATH": os.pathsep.join([home, *before])}
 
 
 def _escaped(path: str) -> str:

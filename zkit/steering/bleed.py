@@ -55,7 +55,7 @@ def bleed(
     positions: str | Positions = "all",
     first_token: bool = False,
     max_new_tokens: int = 96,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> pd.DataFrame:
     """The words of every lens in the answers to every probe: unsteered, and steered by alpha v. See :func:`tally`.
 
@@ -82,7 +82,7 @@ def ask_lenses(
     *,
     wish: str = WISH,
     max_new_tokens: int = 96,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> pd.DataFrame:
     """The words of every lens when the model is asked for a lens, one arm for each lens.
 

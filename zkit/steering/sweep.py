@@ -32,7 +32,7 @@ def sweep(
     first_token: bool = False,
     reference: Float[Tensor, " n_layers"] | None = None,
     max_new_tokens: int = 96,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     refusals: Refusals | None = None,
 ) -> pd.DataFrame:
     """Answers to every prompt at every strength and layer of ``v``, one layer at a time; arms share batches.

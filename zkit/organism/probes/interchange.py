@@ -84,13 +84,8 @@ def patched(
     model: Model, problems: Sequence[Problem], source: Float[Tensor, "n d"], space: Subspace, layer: int
 ) -> list[str]:
     """Answers to the English problems with the part of their last prompt token in `space` moved to the source."""
-    answers = []
-    for start in range(0, len(problems), 64):
-        part = slice(start, start + 64)
-        edit = patch("layer", layer, source[part], space, last(1))
-        prompts = [p.en.prompt for p in problems[part]]
-        answers += [a.text for a in complete(model, prompts, [[edit]], max_new_tokens=6)[0]]
-    return answers
+    arm = [patch("layer", layer, source, space, last(1))]
+    return [a.text for a in complete(model, [p.en.prompt for p in problems], [arm], max_new_tokens=6)[0]]
 
 
 def switched(model: Model, given: Pairs, own: Float[Tensor, "n d"], layer: int, space: Subspace) -> Interval:

@@ -102,7 +102,7 @@ def _best(
 ) -> Setting:
     places = {f"{layer} {dose}": (layer, dose) for layer in v.layers for dose in doses}
     arms = {key: (v.at(layer), alpha_for(dose, v.at(layer), usual)) for key, (layer, dose) in places.items()}
-    table = bleed(model, arms, probes=prompts, max_new_tokens=longest, batch_size=len(prompts) * (len(arms) + 1))
+    table = bleed(model, arms, probes=prompts, max_new_tokens=longest)
     sums = table.groupby(["arm", "lens"])[["matches", "words"]].sum()
     rates = (sums.matches / sums.words.clip(lower=1)).unstack("lens")
     drifts = rates - rates.loc[UNSTEERED]

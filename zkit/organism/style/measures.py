@@ -11,7 +11,9 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
+from zkit.batching import Arms
 from zkit.errors import ZkitError
 from zkit.generation import next_log_probs
 from zkit.models import Model
@@ -95,34 +97,55 @@ def probes(prompts: Sequence[Prompt], about: Sequence[Topic], seed: int = 0) -> 
     return found
 
 
-def log_odds(model: Model, given: Sequence[Probe]) -> dict[str, list[float]]:
+@overload
+def log_odds(model: Model, given: Sequence[Probe], arms: None = None) -> dict[str, list[float]]: ...
+@overload
+def log_odds(model: Model, given: Sequence[Probe], arms: Arms) -> list[dict[str, list[float]]]: ...
+def log_odds(
+    model: Model, given: Sequence[Probe], arms: Arms | None = None
+) -> dict[str, list[float]] | list[dict[str, list[float]]]:
     """Axis -> for each probe the mean log-odds (nats) of the positive over the negative pole at its choice points.
 
-    One forward pass scores all points of all axes. Edits in force apply; the text counts as generated. A point is
-    scored by the first tokens of the two poles' wordings, those they share left out; a point where a pole has no first
-    token of its own is left out. Raises ZkitError if that leaves an axis without points in a text, or if the tokenizer
-    does not begin a token where a choice begins.
+    With `arms`, lists of edits, one such dictionary for each. One forward pass scores all points of all axes. Edits in
+    force apply; the text counts as generated. A point is scored by the first tokens of the two poles' wordings, those
+    they share left out; a point where a pole has no first token of its own is left out. Raises ZkitError if that leaves
+    an axis without points in a text, or if the tokenizer does not begin a token where a choice begins.
     """
-    rows = next_log_probs(model, [p.prompt for p in given], [p.text for p in given])
     first = FirstTokens(model)
-    means: dict[str, list[float]] = {axis: [] for axis in AXES}
-    for probe, log_p in zip(given, rows, strict=True):
-        at = first.positions(probe)
-        found: dict[str, list[float]] = {axis: [] for axis in AXES}
-        for point in probe.points:
-            low, high = ({first.of(o, point.offset == 0) for o in pole} for pole in (point.low, point.high))
-            low, high = low - high, high - low
-            if low and high:
-                here = log_p[at[point.offset]]
-                found[point.axis].append(float(here[sorted(high)].logsumexp(0) - here[sorted(low)].logsumexp(0)))
-        for axis in AXES:
-            if not found[axis]:
-                raise ZkitError(
-                    f"no choice on the axis {axis!r} in {probe.text!r} can be told by its first token: "
-                    "give other probes, or a tokenizer whose words are longer"
-                )
-            means[axis].append(sum(found[axis]) / len(found[axis]))
-    return means
+    choices = [_choices(first, probe) for probe in given]
+    among = sorted({token for points in choices for _, _, low, high in points for token in low + high})
+    place = {token: i for i, token in enumerate(among)}
+    every: Arms = [[]] if arms is None else arms
+    rows = next_log_probs(model, [p.prompt for p in given], [p.text for p in given], every, among=among)
+    found = []
+    for arm in rows:
+        means: dict[str, list[float]] = {axis: [] for axis in AXES}
+        for points, log_p in zip(choices, arm, strict=True):
+            leans: dict[str, list[float]] = {axis: [] for axis in AXES}
+            for axis, at, *poles in points:
+                low, high = (float(log_p[at, [place[token] for token in pole]].logsumexp(0)) for pole in poles)
+                leans[axis].append(high - low)
+            for axis, here in leans.items():
+                means[axis].append(sum(here) / len(here))
+        found.append(means)
+    return found[0] if arms is None else found
+
+
+def _choices(first: FirstTokens, probe: Probe) -> list[tuple[str, int, list[int], list[int]]]:
+    """The choice points of a probe: axis, tokens before it, first tokens of the low and of the high pole alone."""
+    at = first.positions(probe)
+    found = []
+    for point in probe.points:
+        low, high = ({first.of(o, point.offset == 0) for o in pole} for pole in (point.low, point.high))
+        if low - high and high - low:
+            found.append((point.axis, at[point.offset], sorted(low - high), sorted(high - low)))
+    for axis in AXES:
+        if all(point[0] != axis for point in found):
+            raise ZkitError(
+                f"no choice on the axis {axis!r} in {probe.text!r} can be told by its first token: "
+                "give other probes, or a tokenizer whose words are longer"
+            )
+    return found
 
 
 class FirstTokens:

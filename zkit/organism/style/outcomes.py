@@ -89,14 +89,13 @@ def ask(
     asked = {condition: items[:n_topics] for condition, items in conditions(split, own).items()}
     about = topics(split)[:n_topics]
     flat = texts(model, [item for items in asked.values() for item in items], longest)
-    return {
-        condition: Asked(
-            items,
-            flat[i * len(about) : (i + 1) * len(about)],
-            log_odds(model, probes([item.prompt for item in items], about)),
-        )
-        for i, (condition, items) in enumerate(asked.items())
-    }
+    given = [probe for items in asked.values() for probe in probes([item.prompt for item in items], about)]
+    leans = log_odds(model, given)
+    found = {}
+    for i, (condition, items) in enumerate(asked.items()):
+        mine = slice(i * len(about), (i + 1) * len(about))
+        found[condition] = Asked(items, flat[mine], {axis: values[mine] for axis, values in leans.items()})
+    return found
 
 
 def outcome(axis: str, asked: Mapping[Condition, Asked]) -> Outcome:

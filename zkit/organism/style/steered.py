@@ -16,7 +16,7 @@ from zkit.organism.style.requests import neutral_prompts
 from zkit.organism.topic_table import topics
 from zkit.refusals import Refusals
 from zkit.stats import Interval, bootstrap_mean, wilson
-from zkit.steering import SteeringVector, actadd, alpha_for, reference_norms, steer, sweep
+from zkit.steering import SteeringVector, actadd, alpha_for, edits, reference_norms, sweep
 
 TRIAL_DOSE = 0.3
 
@@ -40,32 +40,36 @@ class Response:
 
 def leaning(
     model: Model,
-    v: SteeringVector,
+    steered: Sequence[tuple[SteeringVector, float]],
     axis: str,
-    dose: float,
     given: Sequence[Probe],
     reference: Float[Tensor, " n_layers"],
-) -> list[float]:
-    """Log-odds of the axis at each probe, under a dose of a one-layer vector."""
-    with steer(model, v, alpha_for(dose, v, reference)):
-        return log_odds(model, given)[axis]
+) -> list[list[float]]:
+    """For each one-layer vector and its dose the log-odds of the axis at each probe; they share batches."""
+    arms = [edits(model, v, alpha_for(dose, v, reference)) for v, dose in steered]
+    return [found[axis] for found in log_odds(model, given, arms)]
 
 
 def choose_layer(
-    model: Model, axis: str, reference: Float[Tensor, " n_layers"] | None = None, n_topics: int | None = None
+    model: Model,
+    axis: str,
+    reference: Float[Tensor, " n_layers"] | None = None,
+    n_topics: int | None = None,
+    layers: Sequence[int] | None = None,
 ) -> tuple[int, dict[int, float]]:
     """The layer whose vector moves the axis's log-odds most between doses -0.3 and 0.3 on the development topics.
 
     Also every layer's move (nats). The rule looks at no greedy text and at no test topic; `n_topics` takes the first
-    few of the topics.
+    few of the topics, `layers` a few of the layers.
     """
     usual = reference_norms(model) if reference is None else reference
-    given = neutral_probes("development")[:n_topics]
     v = actadd(model, axis)
-    moves = {}
-    for layer in v.layers:
-        up, down = (leaning(model, v.at(layer), axis, sign * TRIAL_DOSE, given, usual) for sign in (1, -1))
-        moves[layer] = (sum(up) - sum(down)) / len(up)
+    tried = v.layers if layers is None else list(layers)
+    steered = [(v.at(layer), sign * TRIAL_DOSE) for layer in tried for sign in (1, -1)]
+    found = leaning(model, steered, axis, neutral_probes("development")[:n_topics], usual)
+    moves = {
+        layer: (sum(up) - sum(down)) / len(up) for layer, up, down in zip(tried, found[::2], found[1::2], strict=True)
+    }
     return max(moves, key=lambda layer: moves[layer]), moves
 
 
@@ -89,6 +93,7 @@ def response(
     asked = [item.prompt for item in items]
     none = Refusals()  # the corpus holds none
     table = sweep(model, v, None, asked, doses=doses, reference=usual, max_new_tokens=longest, refusals=none)
+    leans = leaning(model, [(v, dose) for dose in doses], axis, given, usual)
     found = []
     for i, dose in enumerate(doses):
         written = table["text"].tolist()[i * len(about) : (i + 1) * len(about)]
@@ -97,7 +102,7 @@ def response(
             Response(
                 dose,
                 alpha_for(dose, v, usual),
-                bootstrap_mean(leaning(model, v, axis, dose, given, usual)),
+                bootstrap_mean(leans[i]),
                 bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
                 bootstrap_mean([words(text) for text in written]),
                 wilson(hits, len(about)),

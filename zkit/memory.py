@@ -1,0 +1,73 @@
+"""How much one batch may hold: rows, and bytes of the memory that is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+
+from zkit.errors import ZkitError
+from zkit.prompts import check_batch_size
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+ROWS = 256
+"""Rows of a batch, unless told otherwise: beyond some hundred a step costs the same a row, so more gain nothing."""
+SHARE = 0.25
+"""Of the free memory, for one batch; other processes grow, too."""
+ENOUGH = 2 * 2**30
+"""Bytes for one batch on a CPU, whatever is free: there larger batches are not faster."""
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one batch may hold, and what a row of it weighs, in bytes."""
+
+    rows: int
+    memory: float
+    token: float
+    """Of a column of a row: its keys and values in the cache, and its states while a layer computes."""
+    logits: float
+    """Of a distribution over the vocabulary, and of what is made from it."""
+
+    def weight(self, columns: int, distributions: int = 1) -> float:
+        """Bytes of a row."""
+        return columns * self.token + distributions * self.logits
+
+
+def room(model: Model, batch_size: int | None = None, memory: int | None = None) -> Room:
+    """The room for batches of ``model``: at most ``batch_size`` rows (None: ROWS) and ``memory`` bytes (None: SHARE of
+    what is free on the model's device, on a CPU at most ENOUGH). Raises ZkitError for a number below 1.
+    """
+    if memory is not None and memory < 1:
+        raise ZkitError(f"memory is {memory} bytes for a batch; it must be at least 1")
+    rows = ROWS if batch_size is None else check_batch_size(batch_size)
+    given = float(memory or SHARE * free(model.device))
+    if memory is None and model.device.type == "cpu":
+        given = min(given, ENOUGH)
+    shape, size = model.hf.config.get_text_config(), model.dtype.itemsize
+    heads = shape.num_attention_heads
+    head = getattr(shape, "head_dim", None) or model.d_model // heads
+    cached = 2 * model.n_layers * (getattr(shape, "num_key_value_heads", None) or heads) * head
+    passing = 4 * (model.d_model + model.width("down_proj_in"))  # residual stream and MLP, each a few times at once
+    vocabulary = model.hf.get_input_embeddings().weight.shape[0]
+    return Room(rows, given, (cached + passing) * size, vocabulary * 2 * size)
+
+
+def free(device: torch.device) -> int:
+    """Bytes that are free on a device; on the CPU within the limit of the container, if there is one."""
+    if device.type == "cuda":
+        idle: Any = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + idle
+    available = psutil.virtual_memory().available
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no control groups, or no limit ("max")
+        return available
+    return min(available, max(0, limit - int(used["anon"])))

@@ -1,0 +1,275 @@
+"""Read prompts into the model's cache, what rows have in common only once.
+
+The columns of a batch are ``[beginning | padding | rest]``; the attention mask says what is real, and positions are
+counted along it, so padding in the middle changes nothing. A beginning is shared between arms only where no edit of an
+arm touches it, and between rows only where the edits in force choose the same of its tokens in every row.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import DynamicCache
+
+from zkit.edits import Edit, edit
+from zkit.packing import OVERHEAD
+from zkit.positions import Positions, prompt_width, trackers
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the rows of a batch have read, int64 [rows, columns] and the mask of real tokens, and the model's cache."""
+
+    ids: Int[Tensor, "rows columns"]
+    mask: Int[Tensor, "rows columns"]
+    cache: Any = None
+
+    def picked(self, rows: Sequence[int]) -> Reading:
+        """A copy of these rows, each as often as it is named."""
+        cache = self.cache
+        if cache is not None:
+            cache = copy.copy(cache)
+            cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return Reading(self.ids, self.mask, cache).kept(rows)
+
+    def kept(self, rows: Sequence[int]) -> Reading:
+        """These rows; the cache gives up the others."""
+        index = torch.tensor(rows, device=self.ids.device)
+        if self.cache is not None:
+            self.cache.batch_select_indices(index)
+        return Reading(self.ids[index], self.mask[index], self.cache)
+
+
+def blank(model: Model, rows: int, cached: bool = True) -> Reading:
+    """Rows that have read nothing; without a cache everything is computed again in each pass."""
+    none = torch.zeros(rows, 0, dtype=torch.long, device=model.device)
+    return Reading(none, none, DynamicCache(config=model.hf.config) if cached else None)
+
+
+def padded(model: Model, rows: Sequence[Ids], left: bool) -> Reading:
+    """Rows of tokens as a rectangle, padded on one side."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), model.tokenizer.pad_token_id)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = 1
+    return Reading(ids.to(model.device), mask.to(model.device))
+
+
+def joined(parts: Sequence[Reading]) -> Reading:
+    """The rows of all parts, one part after the other, padded on the left to the same number of columns. The cache is
+    that of the first part, grown."""
+    more = [max(part.ids.shape[1] for part in parts) - part.ids.shape[1] for part in parts]
+
+    def stacked(name: str, layer: int) -> Tensor:
+        rows = (getattr(part.cache.layers[layer], name) for part in parts)
+        return torch.cat([pad(x, (0, 0, by, 0)) for x, by in zip(rows, more, strict=True)])
+
+    ids, mask = (
+        torch.cat([pad(x, (by, 0)) for x, by in zip(columns, more, strict=True)])
+        for columns in ([part.ids for part in parts], [part.mask for part in parts])
+    )
+    cache = parts[0].cache
+    for i, layer in enumerate(cache.layers):
+        layer.keys, layer.values = stacked("keys", i), stacked("values", i)
+    return Reading(ids, mask, cache)
+
+
+def read(
+    model: Model, so_far: Reading, new: Reading, distributions: int
+) -> tuple[Reading, Float[Tensor, "rows distributions vocab"] | None]:
+    """One forward pass over new columns; the logits of the last few of them, or None where none are asked for."""
+    ids, mask = torch.cat((so_far.ids, new.ids), 1), torch.cat((so_far.mask, new.mask), 1)
+    fed = new.ids.shape[1] if so_far.cache is not None else ids.shape[1]
+    given: dict[str, Any] = {
+        "input_ids": ids[:, -fed:],
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0)[:, -fed:],
+        "past_key_values": so_far.cache,
+        "use_cache": so_far.cache is not None,
+    }
+    with torch.no_grad():
+        if not distributions:
+            model.decoder(**given)
+            return Reading(ids, mask, so_far.cache), None
+        # An index copies the columns; transformers' slice is a view that the head, on a CPU, multiplies by a copy of
+        # the output matrix for every row of the batch (18 GiB at 56 rows of Qwen3-0.6B).
+        logits = model.hf(**given, logits_to_keep=torch.arange(-distributions, 0, device=ids.device)).logits
+    return Reading(ids, mask, so_far.cache), logits
+
+
+def reusable(model: Model) -> bool:
+    """Whether a beginning can be read once for rows of different lengths.
+
+    Not where attention slides over columns (padding in the middle would count), where a cache cannot be cut, and where
+    the rotation of a position depends on how much has been read.
+    """
+    cache, rotary = DynamicCache(config=model.hf.config), getattr(model.decoder, "rotary_emb", None)
+    kinds = getattr(rotary, "rope_type", "default")
+    grows = any(kind == "longrope" or "dynamic" in kind for kind in ([kinds] if isinstance(kinds, str) else kinds))
+    cut = all(getattr(layer, "is_croppable", False) for layer in cache.layers)
+    return cut and not any(cache.is_sliding) and not grows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is read before the rows part.
+
+    Prompt i begins with beginning ``of[i]``, of ``beginnings[of[i]]`` tokens, which are read once for all prompts that
+    share it: by all arms together, or, where ``by_arm``, by each. ``each[i]`` tokens of it, these included, are read
+    once for all arms.
+    """
+
+    of: tuple[int, ...]
+    beginnings: tuple[int, ...]
+    each: tuple[int, ...]
+    by_arm: bool = False
+
+
+def nothing(n: int) -> Plan:
+    return Plan((0,) * n, (0,), (0,) * n)
+
+
+def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force: Iterable[Positions] = ()) -> Plan:
+    """The plan that saves most; a pass more must save more than it costs."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    every, n = [item for arm in arms for item in arm], len(prompts)
+    alike = _alike(edits_in_force, lengths)
+    free = lengths - 1
+    for item in every:
+        free = torch.minimum(free, _first_touched(item, lengths))
+    of, ends, saved = shared_beginnings(prompts, torch.minimum(free, alike).tolist())
+    saved *= len(arms)  # about: a beginning is read once for all of them
+    if saved <= OVERHEAD:
+        of, ends, saved = nothing(n).of, nothing(n).beginnings, 0
+    start = [ends[k] for k in of]
+    apart = (int(free.sum()) - sum(start)) * (len(arms) - 1)
+    each = free.tolist() if apart > OVERHEAD else start
+    saved += apart if apart > OVERHEAD else 0
+    alike = torch.minimum(alike, _alike((item.positions for item in every), lengths))
+    for item in every:
+        if item.n_prompts is not None:  # its values differ between rows
+            alike = torch.minimum(alike, _first_touched(item, lengths))
+    own, own_ends, own_saved = shared_beginnings(prompts, torch.minimum(lengths - 1, alike).tolist())
+    if own_saved * len(arms) > max(saved, OVERHEAD):
+        return Plan(tuple(own), tuple(own_ends), tuple(own_ends[k] for k in own), by_arm=True)
+    return Plan(tuple(of), tuple(ends), tuple(each))
+
+
+def shared_beginnings(rows: Sequence[Ids], most: Sequence[int]) -> tuple[Sequence[int], Sequence[int], int]:
+    """Rows grouped by beginnings so that reading each beginning once saves most: the group of each row, the length of
+    each group's beginning (at most ``most[i]`` for row i), and the tokens saved."""
+    order = sorted(range(len(rows)), key=lambda i: rows[i])
+    common = [_common(rows[a], rows[b]) for a, b in pairwise(order)]
+    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each row: tokens saved, where its group starts, its length
+    for end in range(1, len(order) + 1):
+        length = most[order[end - 1]]
+        found = (best[end - 1][0], end - 1, 0)
+        for start in range(end - 2, -1, -1):
+            length = min(length, common[start], most[order[start]])
+            if length == 0:
+                break
+            found = max(found, (best[start][0] + (end - start - 1) * length, start, length))
+        best.append(found)
+    of, end = [0] * len(rows), len(order)
+    ends: list[int] = []
+    while end:
+        _, start, length = best[end]
+        for i in order[start:end]:
+            of[i] = len(ends)
+        ends.append(length)
+        end = start
+    return of, ends, best[-1][0]
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """Length of the common beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _first_touched(item: Edit, lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """The first token of each row that an edit changes; the end of the prompt where it changes none of it."""
+    low, high = item.positions.bounds(lengths)
+    return torch.where(low < high, torch.minimum(low, lengths), lengths)
+
+
+def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """For each row a number of tokens such that rows which share no more are chosen from alike."""
+    most = lengths
+    for positions in selectors:
+        for bound in positions.bounds(lengths):
+            if bool((bound != bound[0]).any()):
+                most = torch.minimum(most, bound.clamp(min=0))
+    return most
+
+
+def read_shared(model: Model, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
+    """The beginnings that arms share, and the row of the reading that belongs to each prompt; None without any."""
+    if planned.by_arm or not any(planned.each):
+        return None
+    n, owners, reading = len(planned.beginnings), list(planned.of), None
+    if any(planned.beginnings):
+        firsts = [prompts[planned.of.index(k)] for k in range(n)]
+        reading = _read_beginnings(model, blank(model, n), firsts, [0] * n, planned.beginnings)
+    starts = [planned.beginnings[k] for k in planned.of]
+    if list(planned.each) != starts:
+        reading = blank(model, len(prompts)) if reading is None else reading.picked(owners)
+        reading = _read_beginnings(model, reading, prompts, starts, planned.each)
+        owners = list(range(len(prompts)))
+    assert reading is not None
+    return reading, owners
+
+
+def read_own(model: Model, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
+    """The beginnings that prompts share, as each arm edits them: a row for each arm and beginning. None without any."""
+    if not planned.by_arm:
+        return None
+    n, ends = len(planned.beginnings), torch.tensor(planned.beginnings)
+    firsts = [prompts[planned.of.index(k)] for k in range(n)]
+    lengths = torch.tensor([len(prompt) for prompt in firsts])
+    edits = [  # those with a vector per prompt do not reach so far
+        replace(item, rows=slice(a * n, (a + 1) * n))
+        for a, arm in enumerate(arms)
+        for item in arm
+        if bool((_first_touched(item, lengths) < ends).any())
+    ]
+    with edit(model, edits):
+        return _read_beginnings(
+            model, blank(model, n * len(arms)), firsts * len(arms), [0] * n * len(arms), planned.beginnings * len(arms)
+        )
+
+
+def spent(item: Edit, prompts: Sequence[Ids], n_read: Sequence[int]) -> bool:
+    """Whether all that an edit had to do lay in what has been read of each prompt."""
+    low, high = item.positions.bounds(torch.tensor([len(prompt) for prompt in prompts]))
+    return bool(((low < high) & (high <= torch.tensor(n_read))).all())
+
+
+def _read_beginnings(
+    model: Model, so_far: Reading, prompts: Sequence[Ids], starts: Sequence[int], ends: Sequence[int]
+) -> Reading:
+    """Read each prompt from its start to its end, which comes before the prompt's."""
+    parts = [prompt[start:end] for prompt, start, end in zip(prompts, starts, ends, strict=True)]
+    new = padded(model, parts, left=True)
+    lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
+    with prompt_width(model.decoder, so_far.ids.shape[1] + new.ids.shape[1], lengths):
+        return read(model, so_far, new, 0)[0]
+
+
+def selectors_in_force(model: Model) -> list[Positions]:
+    return [positions for tracker in trackers(model.decoder) for positions in tracker.selectors]

@@ -1,0 +1,87 @@
+"""Teacher-forced logits of continuations, arms times prompts in filled batches, scored as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zkit.batching import Arms, batches, check_arms, tokens
+from zkit.edits import edit
+from zkit.errors import ZkitError
+from zkit.memory import Room, free
+from zkit.positions import prompt_width
+from zkit.prefill import Ids, Reading, padded, read
+from zkit.progress import progress
+from zkit.prompts import Prompt
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+
+def scored(
+    model: Model,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str] | None,
+    arms: Arms | None,
+    score: Callable[[Float[Tensor, "n_tokens+1 vocab"], Int[Tensor, " n_tokens"]], Tensor],
+    chat: bool | Sequence[bool],
+    limits: Room,
+    prefix: bool,
+    width: int = 1,
+) -> list[list[Tensor]]:
+    """For each arm and prompt what ``score`` makes of its logits (before, along and after the continuation) and tokens.
+
+    width: numbers that are kept of a distribution. Raises ZkitError if all of them would not fit into memory.
+    """
+    every: Arms = [[]] if arms is None else arms
+    ids = tokens(model, prompts, chat)
+    check_arms(model, every, len(ids))
+    tails = _tails(model, continuations or [""] * len(ids), len(ids))
+    new, kept = [len(tail) for tail in tails], [len(tail) + 1 for tail in tails]
+    size, left = 4 * width * sum(kept) * len(every), free(torch.device("cpu"))
+    if size > left:
+        raise ZkitError(
+            f"these distributions take {size / 2**30:.1f} GiB and {left / 2**30:.1f} GiB are free; name the tokens of "
+            "interest with among, or ask for fewer prompts or arms at a time"
+        )
+    found: list[list[Any]] = [[None] * len(ids) for _ in every]
+    with progress(len(every) * len(ids), "row", "scoring") as bar:
+        for batch in batches(model, ids, every, limits, new, kept, prefix=prefix, cached=False):
+            n = len(batch.prompts)
+            owners = [batch.prompts[row % n] for row in range(len(batch.rest))]
+            asked, follow = padded(model, batch.rest, left=True), padded(model, [tails[i] for i in owners], left=False)
+            both = Reading(torch.cat((asked.ids, follow.ids), 1), torch.cat((asked.mask, follow.mask), 1))
+            columns = batch.reading.ids.shape[1] + asked.ids.shape[1]
+            with edit(model, batch.edits(range(len(owners)))), prompt_width(model.decoder, columns):
+                _, logits = read(model, batch.reading, both, follow.ids.shape[1] + 1)
+            assert logits is not None
+            for row, i in enumerate(owners):
+                mine = logits[row, : kept[i]]
+                check_logits(mine)
+                tail = torch.tensor(tails[i], dtype=torch.long, device=mine.device)
+                found[batch.arms[row // n]][i] = score(mine, tail).cpu()
+            bar.update(len(owners))
+    return found
+
+
+def _tails(model: Model, continuations: Sequence[str], n: int) -> list[Ids]:
+    """The tokens of each continuation, by itself and without special tokens; none where there is none."""
+    found: list[Ids] = [[]] * n
+    for i, text in enumerate(continuations):
+        if text:
+            found[i] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if not found[i]:
+                raise ZkitError(f"continuation {text!r} has no tokens here")
+    return found
+
+
+def check_logits(logits: Tensor) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        raise ZkitError(
+            "the model's logits are not finite; load it in float32 or bfloat16, and check the weights and the strength "
+            "of any edit in force"
+        )
