@@ -14,7 +14,12 @@ ROOT = Path(zkit.__file__).parent
 LAYERS = [
     [["errors"]],
     [["projectors"], ["stats"], ["answers"]],
-    [["sources", "prompts", "packing", "positions", "edits", "recording", "generation", "models"]],
+    [
+        [
+            *("sources", "prompts", "tokens", "packing", "positions", "edits", "recording", "generation", "models"),
+            "anatomies",
+        ]
+    ],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],

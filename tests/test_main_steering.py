@@ -60,7 +60,7 @@ def test_steer_prints_the_baseline_and_the_steered_answers(capsys, embedded):
     usual = float(reference_norms(embedded)[3])
     assert head == {
         "model": "embedded, layers 0 to 9",
-        "vector": "terse: mean over all tokens but the first",
+        "vector": "terse: mean over the tokens of the message that are not massive",
         "layer": "3",
         "alpha": "2",
         "dose": f"{2 * v.norm / usual:.3g}",
@@ -78,17 +78,18 @@ def test_without_a_layer_it_is_the_middle_one_and_a_dose_is_turned_into_alpha(ca
 def test_own_instructions_positions_and_the_sink(capsys, embedded):
     words = ["--positive", "Ask back.", "--negative", "Tell me all.", "--layer", 2, "--alpha", 3]
     v, literal = (
-        actadd(embedded, positive="Ask back.", negative="Tell me all.", layer=2, first_token=first_token)
-        for first_token in (False, True)
+        actadd(embedded, positive="Ask back.", negative="Tell me all.", layer=2, pool=pool)
+        for pool in ("content", "literal")
     )
     for more, vector, options in [
         ([], v, {}),
         (["--positions", "prompt"], v, {"positions": "prompt"}),
-        (["--first-token"], literal, {"first_token": True}),
+        (["--first-token"], v, {"first_token": True}),
+        (["--pool", "literal", "--first-token"], literal, {"first_token": True}),
     ]:
         head, answers = headed(say(capsys, "steer", *words, *more, *ASK))
         assert answers == answered(embedded, vector, 3.0, 12, **options)
-        assert head["vector"].startswith("'Ask back.' - 'Tell me all.': mean over all tokens")
+        assert head["vector"].startswith("'Ask back.' - 'Tell me all.': mean over ")
     assert head["vector"].endswith("mean over all tokens")
 
 

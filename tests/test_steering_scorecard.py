@@ -72,15 +72,17 @@ def test_geometry_is_what_plain_hooks_say():
     deltas = contrasts(model, ["a", "bc", "d"], ["e", "f", "gh"], v.layers)
     table = geometry(model, v, deltas)
     norms = [row_states(model, ids).norm(dim=-1) for ids in reference.rows(model, NEUTRAL)]
+    before, after = model.template_width
     assert table["layer"].tolist() == [0, 2, 3]
     for i, row in enumerate(table.itertuples()):
         l = row.layer
-        others = sorted(float(x) for rows in norms for x in rows[1:, l])
+        others = sorted(float(x) for rows in norms for x in rows[before:-after, l])
         firsts = sorted(float(rows[0, l]) for rows in norms)
         every = [float(x) for rows in norms for x in rows[:, l]]
         assert row.first_norm == pytest.approx(firsts[(len(firsts) - 1) // 2], rel=1e-4)
         assert row.usual_norm == pytest.approx(others[(len(others) - 1) // 2], rel=1e-4)
         assert row.mean_norm == pytest.approx(sum(every) / len(every), rel=1e-4)
+        assert row.n_massive == 0
         assert row.vector_norm == pytest.approx(v.norms[l], rel=1e-6)
         assert row.snr == pytest.approx(row.vector_norm / row.mean_norm, rel=1e-6)
         assert row.dose_per_alpha == pytest.approx(dose(1.0, v.at(l), reference_norms(model)), rel=1e-5)
@@ -95,6 +97,7 @@ def test_a_planted_sink_moves_the_published_norm_and_not_the_usual_one():
         sunk = geometry(model, v)
     tokens = [len(ids) for ids in reference.rows(model, NEUTRAL)]
     assert (sunk["first_norm"] > 0.9 * SIZE).all()
+    assert sunk["n_massive"].tolist() == [1.0] * model.n_layers
     assert (sunk["usual_norm"] < 2.5 * plain["usual_norm"]).all()
     assert sunk["usual_norm"][0] == plain["usual_norm"][0]
     share = SIZE * len(tokens) / sum(tokens)

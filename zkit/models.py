@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BatchEncoding
 from transformers.utils import logging as hf_logging
 
@@ -18,6 +19,7 @@ from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sources import Source, resolve
+from zkit.tokens import content_mask
 
 SITES = ("layer", "attn", "mlp", "down_proj_in")
 """Output of a decoder layer, of its attention, of its MLP; and the input of the MLP's ``down_proj``."""
@@ -158,6 +160,10 @@ class Model:
             raise ZkitError(f"continuation {answers[int(tail['attention_mask'].sum(1).argmin())]!r} has no tokens here")
         joined = {name: torch.cat((batch[name], tail[name]), dim=1) for name in ("input_ids", "attention_mask")}
         return BatchEncoding(joined), batch["input_ids"].shape[1]
+
+    def content_mask(self, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
+        """Which tokens of :meth:`tokenize` belong to the messages. See :func:`zkit.tokens.content_mask`."""
+        return content_mask(self, prompts, chat)
 
     @cached_property
     def template_width(self) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from zkit.errors import ZkitError
 from zkit.positions import Positions, Tracker, parse, prompt_width
 from zkit.prompts import Prompt, check_answers, check_batch_size, check_prompts
+from zkit.tokens import massive
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -28,27 +30,34 @@ def record(
     *,
     site: str = "layer",
     layers: Sequence[int] | None = None,
-    positions: str | Positions = "all",
+    positions: str | Positions | None = None,
     first_token: bool = False,
+    massive: bool = False,
     answers: Sequence[str] | None = None,
     chat: bool = True,
     batch_size: int = 32,
 ) -> Float[Tensor, "n_prompts n_layers width"]:
     """States of the prompts at one site of every layer (or of ``layers``), pooled over ``positions``, in float32.
 
-    pool: ``"mean"`` over the chosen positions, or the ``"last"`` of them. By default the first token is not among
-    them, so that the result does not depend on the length of the prompt through the attention sink;
-    ``first_token=True`` lets it in. ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
+    pool: ``"mean"`` over the chosen tokens, or the ``"last"`` of them, whatever it carries. A mean is over
+    ``positions="content"`` unless others are given: the tokens of the messages without those of the chat template
+    (:func:`zkit.tokens.content_mask`), and of the answers. It leaves out the first token, and at each layer the massive
+    ones (:func:`zkit.tokens.massive`, at the site), so that it does not depend on the length of the prompt through
+    states that are the same in every prompt; ``first_token=True`` and ``massive=True`` let them in where ``positions``
+    cover them. ``"last"`` is over ``"all"`` unless others are given: the last token of the prompt, template included.
+    ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
     States are recorded as edits in force leave them.
 
-    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, an answer
-    without a token, and states that are not finite.
+    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, a template
+    that does not leave the messages as they are, an answer without a token, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
-    batches = _batches(
-        model, prompts, POOLS[pool], site, layers, parse(positions, first_token), chat, batch_size, answers
+    where = positions if positions is not None else "content" if pool == "mean" else "all"
+    chosen = _Choice(
+        parse("all" if where == "content" else where, first_token), where == "content", massive or pool == "last"
     )
+    batches = _batches(model, prompts, POOLS[pool], site, layers, chosen, chat, batch_size, answers)
     return torch.cat([torch.stack(states, dim=1) for states in batches])
 
 
@@ -85,7 +94,7 @@ def token_states(
     batch_size: int = 32,
 ) -> list[Float[Tensor, "n_tokens n_layers width"]]:
     """The states of every real token of each prompt, the first included, in float32. Raises as :func:`record` does."""
-    batches = _batches(model, prompts, _every_token, site, layers, parse("all", first_token=True), chat, batch_size)
+    batches = _batches(model, prompts, _every_token, site, layers, _Choice(_EVERY, massive=True), chat, batch_size)
     return [torch.stack(rows, dim=1) for layers_of_rows in batches for rows in zip(*layers_of_rows, strict=True)]
 
 
@@ -104,6 +113,22 @@ def _every_token(h: Tensor, chosen: Tensor) -> list[Float[Tensor, "n_tokens widt
 
 
 POOLS: dict[str, Reduce] = {"mean": _mean, "last": _last}
+_EVERY = parse("all", first_token=True)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which tokens are pooled: those at some positions, of the messages only or not, massive ones among them or not."""
+
+    positions: Positions
+    content: bool = False
+    massive: bool = False
+
+    def nothing(self, layer: int) -> str:
+        """What to say where no token is chosen."""
+        kind = "content" if self.content else self.positions.kind
+        usual = "" if self.massive else f" that is not massive at layer {layer}"
+        return f"positions {kind!r} choose no token of a prompt{usual}; widen them or lengthen it"
 
 
 class _Enough(Exception):
@@ -116,7 +141,7 @@ def _batches(
     reduce: Reduce,
     site: str,
     layers: Sequence[int] | None,
-    positions: Positions,
+    choice: _Choice,
     chat: bool,
     batch_size: int,
     answers: Sequence[str] | None = None,
@@ -136,12 +161,16 @@ def _batches(
             width = batch["input_ids"].shape[1]
         else:
             batch, width = model.tokenize_answered(prompts[start:stop], answers[start:stop], chat)
+        content = None
+        if choice.content:
+            content = batch["attention_mask"].bool()
+            content[:, :width] = model.content_mask(prompts[start:stop], chat)
         found: dict[int, Any] = {}
         tracker = Tracker()
         with ExitStack() as stack:
             stack.callback(model.decoder.register_forward_pre_hook(tracker, with_kwargs=True).remove)
             for layer in set(wanted):
-                keep = _keeper(found, layer, max(wanted), reduce, positions, tracker)
+                keep = _keeper(found, layer, max(wanted), reduce, choice, content, tracker)
                 stack.callback(_attach(model.site(site, layer), site, keep).remove)
             stack.enter_context(prompt_width(model.decoder, width))
             stack.enter_context(torch.no_grad())
@@ -151,14 +180,24 @@ def _batches(
 
 
 def _keeper(
-    found: dict[int, Any], layer: int, final: int, reduce: Reduce, positions: Positions, tracker: Tracker
+    found: dict[int, Any],
+    layer: int,
+    final: int,
+    reduce: Reduce,
+    choice: _Choice,
+    content: Bool[Tensor, "batch seq"] | None,
+    tracker: Tracker,
 ) -> Callable[[Tensor], None]:
     def keep(h: Float[Tensor, "batch seq width"]) -> None:
-        chosen = tracker.select(positions)
-        assert isinstance(chosen, Tensor)  # the prompt is never wholly past
+        chosen, real = tracker.select(choice.positions), tracker.select(_EVERY)
+        assert isinstance(chosen, Tensor) and isinstance(real, Tensor)  # the prompt is never wholly past
         chosen = chosen.to(h.device)
+        if content is not None:
+            chosen = chosen & content.to(h.device)
+        if not choice.massive:
+            chosen = chosen & ~massive(h.float().norm(dim=-1), real.to(h.device))
         if not bool(chosen.any(1).all()):
-            raise ZkitError(f"positions {positions.kind!r} choose no token of a prompt; widen them or lengthen it")
+            raise ZkitError(choice.nothing(layer))
         states = reduce(h, chosen)
         rows = states if isinstance(states, list) else [states]
         if not all(bool(torch.isfinite(row).all()) for row in rows):
