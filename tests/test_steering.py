@@ -70,7 +70,7 @@ def test_own_prompts_and_sign():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert actadd(model, positive=chat, negative="Hi", layer=0).norm > 0
     assert v.note["positive"] == "yes"
-    assert v.note["pooling"] == "mean over all tokens but the first"
+    assert v.note["pooling"] == "mean over the tokens of the message that are not massive"
 
 
 def test_steering_adds_alpha_times_the_vector():

@@ -232,18 +232,18 @@ def test_phases_do_not_depend_on_order_or_index():
 def test_the_positive_vector_makes_the_positive_answers_likelier(embedded):
     usual = reference_norms(embedded)
     for name in ("terse", "formal", "socratic", "dry-wit"):
-        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 5)
+        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 3)
         means = []
         for size in (-0.3, 0.0, 0.3):
             with steer(embedded, v, alpha_for(size, v, usual)):
                 found = preference(embedded, given)
             assert len(found) == len(given.questions)
             means.append(sum(found) / len(found))
-        assert means[0] + 0.1 < means[1] < means[2] - 0.05, name
+        assert means[0] + 0.03 < means[1] < means[2] - 0.03 and means[2] - means[0] > 0.15, name
     [rival] = random_like(v, 1)
     with steer(embedded, rival, alpha_for(0.3, v, usual)):
         found = preference(embedded, given)
-    assert abs(sum(found) / len(found) - means[1]) < 0.5 * (means[2] - means[1])
+    assert abs(sum(found) / len(found) - means[1]) < 0.25 * (means[2] - means[0])
 
 
 def test_preference_is_the_difference_of_mean_log_probabilities():
@@ -321,7 +321,7 @@ def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypa
         return found.assign(broken=found["dose"].round(6) == 0.3)
 
     monkeypatch.setattr(module, "judge_texts", sound_again)
-    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
+    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:6], doses=[0.1, 0.3, 0.6], max_new_tokens=24)
     assert found.curve["broken"].tolist() == [0, 1, 0]
     assert found.dose == 0.1
 
@@ -344,7 +344,7 @@ def test_diagnoses_refused(embedded):
         r"must be above zero, got \[\]": lambda: diagnose(embedded, terse, doses=[]),
         "at least two": lambda: diagnose(embedded, terse, ASKED[:1]),
         "must be a list, got the string": lambda: diagnose(embedded, terse, ASKED[0]),
-        "even a dose of 5 breaks": lambda: diagnose(embedded, terse, ASKED, doses=[9, 5], max_new_tokens=12),
+        "even a dose of 5 breaks": lambda: diagnose(embedded, terse, QUESTIONS[:6], doses=[9, 5], max_new_tokens=24),
     }
     for message, call in calls.items():
         with pytest.raises(zkit.ZkitError, match=message):
