@@ -4,7 +4,8 @@ Massive tokens: Sun et al. 2024, "Massive Activations in Large Language Models".
 activations: above 100, and at least 1,000 times the median magnitude of the hidden state. Ours is on tokens: a state
 whose norm is more than `MASSIVE` times the median over its prompt, because what rules a mean is the norm of a state. It
 is the wider one. Among Gaussian coordinates of width d the median magnitude is 1 / (1.48 sqrt(d)) of the norm, so an
-activation of 1,000 medians alone makes a norm of 1,000 / (1.48 sqrt(d)) usual ones: 23 at d = 896.
+activation of 1,000 medians alone makes a norm of 1,000 / (1.48 sqrt(d)) usual ones: 23 at d = 896. Measured at that
+width (Qwen2.5-Coder-0.5B), the tokens that meet their criterion stand at 14 usual norms and more.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MASSIVE = 3.0
 
 Measured at the output of every layer. In Qwen2.5-Coder-0.5B usual tokens stay below 2.0 where massive ones stand above
 5.0 (layers 5 to 16; the first token at 70 or more); from layer 19 on the massive ones fade into the others. No token of
-the embedded model reaches 2.8; in its sink twin usual tokens stay below 2.6 and the first one stands above 32.
+the embedded model reaches 2.7; in its sink twin usual tokens stay below 2.7 and the first one stands above 32.
 """
 
 
