@@ -12,9 +12,9 @@ import zkit
 
 ROOT = Path(zkit.__file__).parent
 _ACCESS = [
-    *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "packing", "memory"),
-    *("sites", "eager", "positions", "edits", "folding", "prefill", "batching", "recording", "scoring", "generation"),
-    *("probe", "models", "refusals"),
+    *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "tokens", "packing"),
+    *("memory", "sites", "eager", "positions", "edits", "folding", "prefill", "batching", "recording", "scoring"),
+    *("generation", "probe", "models", "anatomies", "refusals"),
 ]
 LAYERS = [
     [["errors"]],

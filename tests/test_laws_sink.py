@@ -1,4 +1,4 @@
-"""Law 6: with a sink planted, default pooling does not depend on the length of the prompt; the literal one does."""
+"""Law 6: with massive tokens planted, default pooling does not depend on the prompt's length; the literal one does."""
 
 import math
 
@@ -12,7 +12,7 @@ from reference import few
 
 import zkit
 from zkit import edits, positions
-from zkit.steering import actadd
+from zkit.steering import actadd, sink
 
 SIZE = 1e4
 """Norm of the planted state."""
@@ -20,9 +20,14 @@ USUAL = 3.0
 """More than the share of usual states (norm 2 to 10 in 32 dimensions) in any one direction, pooled."""
 
 
-def planted(model, direction):
-    """An edit that gives the first token a huge state at the first layer; the residual stream carries it on."""
-    return zkit.edit(model, [edits.add("layer", 0, SIZE * direction, positions.span(0, 1, first_token=True))])
+FIRST, TEMPLATE, MESSAGE = 0, 3, 7
+"""Places of the first token, of one in the middle of the template, and of the second of the message."""
+
+
+def planted(model, direction, places=(FIRST,)):
+    """Edits that give tokens huge states at the first layer; the residual stream carries them on."""
+    huge = [edits.add("layer", 0, SIZE * direction, positions.span(i, i + 1, first_token=i == 0)) for i in places]
+    return zkit.edit(model, huge)
 
 
 def direction(model):
@@ -32,42 +37,67 @@ def direction(model):
 lengths = st.tuples(st.integers(1, 15), st.integers(20, 90))
 
 
+places = st.lists(st.sampled_from([FIRST, TEMPLATE, MESSAGE]), min_size=1, unique=True)
+
+
 @few
-@given(lengths, st.booleans())
-def test_the_default_vector_knows_no_sink_and_the_literal_one_follows_the_lengths(pair, longer_first):
+@given(lengths, st.booleans(), places)
+def test_the_default_vector_knows_no_massive_token_and_the_literal_one_follows_the_lengths(pair, longer_first, where):
     model = tiny.shared()
     short, long = ("ab " * n for n in pair)
     plus, minus = (long, short) if longer_first else (short, long)
     s = direction(model)
     t_plus, t_minus = (len(ids) for ids in reference.rows(model, [plus, minus]))
-    expected = SIZE * (1 / t_plus - 1 / t_minus)
-    bare = {
-        first_token: actadd(model, positive=plus, negative=minus, first_token=first_token)
-        for first_token in (False, True)
-    }
-    with planted(model, s):
-        default, literal = (actadd(model, positive=plus, negative=minus, first_token=first) for first in (False, True))
-    assert torch.equal(default.vectors[0], bare[False].vectors[0])  # at the planted layer: nothing of it, to the bit
-    assert torch.allclose(literal.vectors[0] - bare[True].vectors[0], expected * s, rtol=1e-5, atol=2e-3)
-    for layer in default.layers:
-        assert abs(float(default.vectors[layer] @ s)) < USUAL
-        assert math.isclose(float(literal.vectors[layer] @ s), expected, rel_tol=0.05, abs_tol=USUAL)
+    literally = SIZE * len(where) * (1 / t_plus - 1 / t_minus)
+    without_first = SIZE * len({*where} - {FIRST}) * (1 / (t_plus - 1) - 1 / (t_minus - 1))
+    pools = ("content", "all", "literal")
+    bare = {pool: actadd(model, positive=plus, negative=minus, pool=pool) for pool in pools}
+    with planted(model, s, where):
+        found = {pool: actadd(model, positive=plus, negative=minus, pool=pool) for pool in pools}
+    if MESSAGE not in where:  # at the planted layer: nothing of it, to the bit
+        assert torch.equal(found["content"].vectors[0], bare["content"].vectors[0])
+    for pool, expected in (("all", without_first), ("literal", literally)):
+        moved = found[pool].vectors[0] - bare[pool].vectors[0]
+        assert torch.allclose(moved, expected * s, rtol=1e-5, atol=5e-3)
+    for layer in bare["content"].layers:
+        assert abs(float(found["content"].vectors[layer] @ s)) < USUAL
+        for pool, expected in (("all", without_first), ("literal", literally)):
+            assert math.isclose(float(found[pool].vectors[layer] @ s), expected, rel_tol=0.05, abs_tol=USUAL)
 
 
 @few
-@given(lengths)
-def test_pooled_states_do_not_grow_or_shrink_with_length(pair):
+@given(lengths, places)
+def test_pooled_states_do_not_grow_or_shrink_with_length(pair, where):
     model = tiny.shared()
     s = direction(model)
     texts = ["ab " * n for n in pair]
     tokens = [len(ids) for ids in reference.rows(model, texts)]
-    with planted(model, s):
-        default, literal = zkit.record(model, texts), zkit.record(model, texts, first_token=True)
+    with planted(model, s, where):
+        default = zkit.record(model, texts)
+        literal = zkit.record(model, texts, positions="all", massive=True, first_token=True)
         streamed = zkit.mean_state(model, iter(texts))
     assert float((default @ s).abs().max()) < USUAL
     for row, n in zip(literal @ s, tokens, strict=True):
-        assert torch.allclose(row, torch.full_like(row, SIZE / n), rtol=0.05, atol=USUAL)
+        assert torch.allclose(row, torch.full_like(row, SIZE * len(where) / n), rtol=0.05, atol=USUAL)
     assert float((streamed @ s).abs().max()) < USUAL
+
+
+def test_massive_tokens_in_the_weights_of_the_template_and_of_the_message():
+    """Embeddings are huge, as trained models make them: no edit is in force when states are recorded."""
+    model = tiny.model()
+    s = direction(model)
+    first, newline, word = (model.tokenizer(t)["input_ids"][0] for t in ("<|im_start|>", "\n", "^"))
+    for token in (first, newline, word):
+        model.hf.get_input_embeddings().weight[token] = SIZE * s
+    for pair in [(2, 30), (30, 2), (1, 8)]:
+        plus, minus = ("a^" + "b " * n for n in pair)
+        default, literal = (actadd(model, positive=plus, negative=minus, pool=p) for p in ("content", "literal"))
+        rows = reference.rows(model, [plus, minus])
+        share = [sum(token in (first, newline, word) for token in ids) / len(ids) for ids in rows]
+        for layer in default.layers:
+            assert abs(float(default.vectors[layer] @ s)) < USUAL
+            expected = SIZE * (share[0] - share[1])
+            assert math.isclose(float(literal.vectors[layer] @ s), expected, rel_tol=0.05, abs_tol=USUAL)
 
 
 @few
@@ -81,8 +111,9 @@ def test_a_sink_in_the_weights(pair):
     plus, minus = ("^" + "ab " * n for n in pair)
     t_plus, t_minus = 3 * pair[0] + 1, 3 * pair[1] + 1
     assume(t_plus != t_minus)
-    default = actadd(model, positive=plus, negative=minus, chat=False)
-    literal = actadd(model, positive=plus, negative=minus, chat=False, first_token=True)
+    default, literal = (
+        actadd(model, positive=plus, negative=minus, chat=False, pool=pool) for pool in ("content", "literal")
+    )
     for layer in default.layers:
         assert abs(float(default.vectors[layer] @ s)) < USUAL
         assert math.isclose(
@@ -106,10 +137,53 @@ def test_steering_leaves_the_first_state_alone_unless_asked(where):
         assert torch.allclose(now[-1, 0], before[-1, 0] + 5 * v.vectors[1], atol=1e-5)
 
 
-def test_reference_norms_leave_the_sink_out():
+def test_reference_norms_leave_massive_tokens_out():
     model = tiny.shared()
     plain = zkit.steering.reference_norms(model)
-    with planted(model, direction(model)):
+    with planted(model, direction(model), (FIRST, TEMPLATE, MESSAGE)):
         sunk = zkit.steering.reference_norms(model, ["a b"])
     assert plain.shape == (model.n_layers,)
     assert float(sunk.max()) < 50
+
+
+def test_the_sink_direction_is_what_massive_tokens_have_more():
+    model, s = tiny.shared(), direction(tiny.shared())
+    v = actadd(model, "terse")
+    with planted(model, s, (FIRST, TEMPLATE, MESSAGE)):
+        found = zkit.steering.sink_direction(model, v)
+    with planted(model, s, (TEMPLATE, MESSAGE)):
+        states = zkit.token_states(model, ["abc"])[0]
+        one = zkit.steering.sink_direction(model, v, ["abc"])
+    for l in v.layers:
+        assert float(found.unit().vectors[l] @ s) > 0.999
+        group = torch.zeros(len(states), dtype=torch.bool).index_fill(0, torch.tensor([FIRST, TEMPLATE, MESSAGE]), True)
+        excess = states[group, l].mean(0) - states[~group, l].mean(0)
+        assert torch.allclose(one.unit().vectors[l], excess / excess.norm(), atol=1e-4)
+
+
+@few
+@given(lengths, places)
+def test_a_literal_vector_is_the_prefix_artefact_and_what_the_prompts_do_not_share(pair, where):
+    """The equation of the artefact: with it taken out, what is left are the shares of the tokens after the prefix."""
+    model = tiny.shared()
+    plus, minus = ("ab " * pair[0], "x" * pair[1])
+    with planted(model, direction(model), where):
+        v = actadd(model, positive=plus, negative=minus, pool="literal")
+        artefact = sink.prefix_artefact(model, plus, minus)
+        one, other = zkit.token_states(model, [plus, minus])
+    for l in v.layers:
+        rest = one[6:, l].sum(0) / len(one) - other[6:, l].sum(0) / len(other)
+        assert torch.allclose(artefact.vectors[l] + rest, v.vectors[l], rtol=1e-4, atol=5e-3)
+        summed = one[:6, l].sum(0)
+        assert torch.allclose(artefact.vectors[l], (1 / len(one) - 1 / len(other)) * summed, rtol=1e-4, atol=5e-3)
+
+
+def test_prompts_of_equal_length_have_no_artefact_but_its_direction():
+    model = tiny.shared()
+    zero, total = (make(model, "abc", "xyz", [2, 0]) for make in (sink.prefix_artefact, sink.prefix_sum))
+    assert set(zero.norms.values()) == {0.0} and total.layers == [0, 2]
+    [states] = zkit.token_states(model, ["abc"], layers=[2, 0])
+    assert torch.allclose(total.vectors[2], states[:6, 0].sum(0), atol=1e-4)
+    talk = [{"role": "system", "content": "abc"}]
+    shared = zkit.token_states(model, [talk], layers=[1])[0][:1, 0].sum(0)  # then the roles differ
+    assert torch.allclose(sink.prefix_sum(model, talk, "abc", [1]).vectors[1], shared, atol=1e-4)

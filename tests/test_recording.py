@@ -1,5 +1,7 @@
 """Recording: one pass, stopped early, against hooks written by hand; positions, pools, dtypes, bad states."""
 
+from functools import cache
+
 import pytest
 import reference
 import tiny
@@ -10,6 +12,7 @@ from reference import few
 
 import zkit
 from zkit.models import SITES
+from zkit.tokens import MASSIVE
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides", "b"]
 TOLERANCE = 1e-5
@@ -52,9 +55,10 @@ def test_every_site_of_every_family_against_hooks_by_hand(family, site):
     want = [row_states(model, ids, site) for ids in reference.rows(model, PROMPTS)]
     assert want[0].shape[-1] == model.width(site) == (48 if site == "down_proj_in" else 32)
     assert all(map(close, zkit.token_states(model, PROMPTS, site=site), want))
-    assert close(zkit.record(model, PROMPTS, site=site), torch.stack([w[1:].mean(0) for w in want]))
+    shared = {"site": site, "positions": "all", "massive": True}
+    assert close(zkit.record(model, PROMPTS, **shared), torch.stack([w[1:].mean(0) for w in want]))
     assert close(zkit.record(model, PROMPTS, "last", site=site), torch.stack([w[-1] for w in want]))
-    assert close(zkit.record(model, PROMPTS, site=site, first_token=True), torch.stack([w.mean(0) for w in want]))
+    assert close(zkit.record(model, PROMPTS, first_token=True, **shared), torch.stack([w.mean(0) for w in want]))
 
 
 selections = st.builds(
@@ -74,7 +78,8 @@ selections = st.builds(
 def test_positions_pools_layers_and_batches(prompts, where, pool, layers, batch_size):
     """Any layers in any order and number, any batch size: the same rows."""
     model = tiny.shared()
-    got = zkit.record(model, prompts, pool, positions=where.chosen, layers=layers, batch_size=batch_size)
+    options = {"positions": where.chosen, "massive": True, "layers": layers, "batch_size": batch_size}
+    got = zkit.record(model, prompts, pool, **options)
     want = []
     for ids in reference.rows(model, prompts):
         states = row_states(model, ids)[sorted(where.places(len(ids), len(ids)))][:, layers]
@@ -118,9 +123,9 @@ def test_one_pass_that_stops_early(site):
 def test_edits_in_force_are_recorded():
     model = tiny.shared()
     delta = reference.random_vector(model, 0)
-    plain = zkit.record(model, PROMPTS)
+    plain = zkit.record(model, PROMPTS, massive=True)
     with zkit.steer(model, zkit.steering.SteeringVector({1: delta})):
-        steered = zkit.record(model, PROMPTS)
+        steered = zkit.record(model, PROMPTS, massive=True)
     assert torch.equal(steered[:, 0], plain[:, 0])
     assert close(steered[:, 1], plain[:, 1] + delta)
     assert not close(steered[:, 2], plain[:, 2] + delta, 1e-2)
@@ -182,17 +187,53 @@ def answered_states(model, prompts, answers):
 def test_states_of_answers_are_those_of_rows_by_themselves(family, batch_size):
     model = tiny.shared(family)
     rows = list(answered_states(model, PROMPTS, ANSWERS))
-    shared = {"answers": ANSWERS, "batch_size": batch_size}
+    shared = {"answers": ANSWERS, "batch_size": batch_size, "massive": True}
     found = zkit.record(model, PROMPTS, positions="generated", **shared)
     assert close(found, torch.stack([tail.mean(0) for _, tail in rows]))
     last = zkit.record(model, PROMPTS, "last", positions="generated", site="mlp", layers=[2], **shared)
     assert close(
         last, torch.stack([row_states(model, ids, "mlp")[-1, [2]] for ids in answered_rows(model, PROMPTS, ANSWERS)])
     )
-    assert close(zkit.record(model, PROMPTS, positions="prompt", **shared), zkit.record(model, PROMPTS))
+    alone = zkit.record(model, PROMPTS, positions="all", massive=True)
+    assert close(zkit.record(model, PROMPTS, positions="prompt", **shared), alone)
     assert close(zkit.record(model, PROMPTS, "last", positions="last", **shared), zkit.record(model, PROMPTS, "last"))
     whole = torch.stack([torch.cat(parts)[1:].mean(0) for parts in rows])
-    assert close(zkit.record(model, PROMPTS, **shared), whole)
+    assert close(zkit.record(model, PROMPTS, positions="all", **shared), whole)
+    own = [torch.cat((states[message_of(p)], tail)) for p, (states, tail) in zip(PROMPTS, rows, strict=True)]
+    assert close(
+        zkit.record(model, PROMPTS, **shared), torch.stack([x.mean(0) for x in own])
+    )  # an answer is no template
+
+
+def message_of(prompt):
+    """The places of a message's tokens, one a byte, after <|im_start|>user and a newline."""
+    return slice(6, 6 + len(prompt.encode()))
+
+
+@cache
+def with_huge_x():
+    """A model in which every x of a text carries a state tens of times as long as the others."""
+    model = tiny.model("qwen2")
+    [x] = model.tokenizer("x")["input_ids"]
+    model.hf.get_input_embeddings().weight[x] *= 100
+    return model
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_by_default_the_mean_is_over_usual_tokens_of_the_message(site, batch_size):
+    model, prompts = with_huge_x(), [*PROMPTS, "<|im_start|>user\nuser", "\n", "é ü", "axb xx", "ax"]
+    want, massive = [], 0
+    for prompt, ids in zip(prompts, reference.rows(model, prompts), strict=True):
+        states = row_states(model, ids, site)
+        norms = states.norm(dim=-1)
+        usual = norms <= MASSIVE * norms.median(0).values
+        where = slice(6, 6 + len(model.tokenizer(prompt)["input_ids"]))
+        massive += int((~usual[where]).sum())
+        kept = usual[where, :, None]
+        want.append((states[where] * kept).sum(0) / kept.sum(0))
+    assert massive > 0 or site != "layer"
+    assert close(zkit.record(model, prompts, site=site, batch_size=batch_size), torch.stack(want))
 
 
 def answered_rows(model, prompts, answers):
@@ -206,16 +247,18 @@ def test_any_prompts_with_any_answers(data, batch_size):
     model, texts = tiny.shared(), st.text(min_size=1, max_size=15)
     pairs = data.draw(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
     prompts, answers = map(list, zip(*pairs, strict=True))
-    found = zkit.record(model, prompts, positions="generated", answers=answers, batch_size=batch_size)
+    shared = {"positions": "generated", "massive": True}
+    found = zkit.record(model, prompts, answers=answers, batch_size=batch_size, **shared)
     assert close(found, torch.stack([tail.mean(0) for _, tail in answered_states(model, prompts, answers)]), 1e-4)
 
 
 @pytest.mark.parametrize("where", ["prompt", "generated", "last"])
 def test_edits_in_force_know_where_the_answers_begin(where):
     model, delta = tiny.shared(), reference.random_vector(tiny.shared(), 0)
-    plain = zkit.record(model, PROMPTS, positions="generated", answers=ANSWERS, layers=[3])
+    shared = {"positions": "generated", "massive": True, "answers": ANSWERS, "layers": [3]}
+    plain = zkit.record(model, PROMPTS, **shared)
     with zkit.steer(model, zkit.steering.SteeringVector({3: delta}), positions=where):
-        steered = zkit.record(model, PROMPTS, positions="generated", answers=ANSWERS, layers=[3])
+        steered = zkit.record(model, PROMPTS, **shared)
     assert close(steered, plain + (delta if where == "generated" else 0))
 
 
@@ -244,7 +287,8 @@ def test_bad_input():
         "unknown positions": lambda: zkit.record(model, PROMPTS, positions="first"),
         "'generated' choose no token": lambda: zkit.record(model, PROMPTS, positions="generated"),
         "'span' choose no token": lambda: zkit.record(model, PROMPTS, positions=zkit.positions.span(400, 500)),
-        "'all' choose no token": lambda: zkit.record(model, ["a"], chat=False),
+        "'content' choose no token": lambda: zkit.record(model, ["a"], chat=False),
+        "'content' choose no token of a prompt that is not massive": lambda: zkit.record(model, [""]),
         "is empty": lambda: zkit.record(model, []),
         "list of prompts is empty": lambda: zkit.mean_state(model, iter([])),
         "must be a list, got the string": lambda: zkit.record(model, "Hi"),
@@ -256,6 +300,12 @@ def test_bad_input():
         with pytest.raises(zkit.ZkitError, match=message):
             call()
     assert zkit.record(model, ["a"], chat=False, first_token=True).shape == (1, 4, 32)
+
+
+def test_a_message_of_massive_tokens_alone_has_no_mean():
+    with pytest.raises(zkit.ZkitError, match=r"'content' choose no token .* not massive at layer 0"):
+        zkit.record(with_huge_x(), ["a", "xx"])
+    assert zkit.record(with_huge_x(), ["a", "xx"], massive=True).shape == (2, 4, 32)
 
 
 def test_one_layer_is_a_list_of_one():

@@ -36,11 +36,13 @@ def states(model, prompt):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_style_vector_is_the_difference_of_means(style):
     model = tiny.shared()
-    v, literal = actadd(model, style), actadd(model, style, first_token=True)
+    v, literal = actadd(model, style), actadd(model, style, pool="literal")
     plus, minus = states(model, STYLES[style].positive), states(model, STYLES[style].negative)
+    before, after = model.template_width
+    own, other = (side[before : len(side) - after] for side in (plus, minus))
     assert v.layers == literal.layers == [0, 1, 2, 3]
     for l in v.layers:
-        assert torch.allclose(v.vectors[l], plus[1:, l].mean(0) - minus[1:, l].mean(0), atol=1e-4)
+        assert torch.allclose(v.vectors[l], own[:, l].mean(0) - other[:, l].mean(0), atol=1e-4)
         assert torch.allclose(literal.vectors[l], plus[:, l].mean(0) - minus[:, l].mean(0), atol=1e-4)
 
 
@@ -68,7 +70,7 @@ def test_own_prompts_and_sign():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert actadd(model, positive=chat, negative="Hi", layer=0).norm > 0
     assert v.note["positive"] == "yes"
-    assert v.note["pooling"] == "mean over all tokens but the first"
+    assert v.note["pooling"] == "mean over the tokens of the message that are not massive"
 
 
 def test_steering_adds_alpha_times_the_vector():
@@ -98,7 +100,8 @@ def test_the_share_of_the_residual_follows_a_planted_sink_and_the_dose_does_not(
 def test_doses():
     model, v = tiny.shared(), vector()
     usual = reference_norms(model)
-    tokens = torch.cat([states(model, prompt)[1:] for prompt in NEUTRAL])
+    before, after = model.template_width
+    tokens = torch.cat([states(model, prompt)[before:-after] for prompt in NEUTRAL])
     assert torch.allclose(usual, tokens.norm(dim=-1).median(0).values, atol=1e-4)
     assert math.isclose(dose(2.0, v, usual), 2 * v.norm / float(usual[1]), rel_tol=1e-6)
     assert math.isclose(dose(alpha_for(0.7, v, usual), v, usual), 0.7, rel_tol=1e-6)

@@ -1,6 +1,7 @@
 """Contrasts: every pool against states recomputed by plain hooks; means, agreement and matched lengths of pairs."""
 
 import math
+from typing import get_args
 
 import pytest
 import reference
@@ -22,7 +23,8 @@ from zkit.steering import (
     stability,
     stability_interval,
 )
-from zkit.steering.contrast import sides
+from zkit.steering.contrast import Pool, sides
+from zkit.tokens import MASSIVE
 
 PLUS = ["Be brief.", "yes", "Answer in one word, please", "short!"]
 MINUS = ["Explain it all at length, with examples.", "no", "Tell me", "a very long one"]
@@ -43,12 +45,18 @@ def states_and_message(model, prompt):
     return row_states(model, ids), places
 
 
-def pooled(model, prompt, pool, first_token=False):
+def usual_mean(states, every):
+    """Mean over the tokens that are not massive among all, at each layer."""
+    kept = states.norm(dim=-1, keepdim=True) <= MASSIVE * every.norm(dim=-1).median(0).values[:, None]
+    return (states * kept).sum(0) / kept.sum(0)
+
+
+def pooled(model, prompt, pool):
     states, message = states_and_message(model, prompt)
-    if pool == "mean":
-        return states[0 if first_token else 1 :].mean(0)
+    if pool in ("all", "literal"):
+        return states[0 if pool == "literal" else 1 :].mean(0)
     if pool == "content":
-        return states[message].mean(0)
+        return usual_mean(states[message], states)
     if pool == "last":
         return states[-1]
     [ids] = reference.rows(model, [prompt])
@@ -56,25 +64,24 @@ def pooled(model, prompt, pool, first_token=False):
     if tiny.END in answer:
         answer = answer[: answer.index(tiny.END)]
     answer = token_ids(model, model.tokenizer.decode(answer, skip_special_tokens=True))
-    return row_states(model, ids + answer)[len(ids) :].mean(0)
+    states = row_states(model, ids + answer)
+    return usual_mean(states[len(ids) :], states)
 
 
-def wanted(model, pool, first_token=False, plus=PLUS, minus=MINUS):
-    return [torch.stack([pooled(model, p, pool, first_token) for p in side]) for side in (plus, minus)]
+def wanted(model, pool, plus=PLUS, minus=MINUS):
+    return [torch.stack([pooled(model, p, pool) for p in side]) for side in (plus, minus)]
 
 
-@pytest.mark.parametrize(
-    ("pool", "first_token"), [("mean", False), ("mean", True), ("content", False), ("content", True), ("last", False)]
-)
+@pytest.mark.parametrize("pool", ["content", "all", "literal", "last"])
 @pytest.mark.parametrize("family", ["qwen3", "gemma3"])
-def test_each_pool_is_the_difference_of_the_states_it_names(family, pool, first_token):
+def test_each_pool_is_the_difference_of_the_states_it_names(family, pool):
     model = tiny.shared(family)
-    one, other = wanted(model, pool, first_token)
-    found = sides(model, PLUS, MINUS, pool=pool, first_token=first_token)
+    one, other = wanted(model, pool)
+    found = sides(model, PLUS, MINUS, pool=pool)
     assert torch.allclose(found[0], one, atol=TOLERANCE)
     assert torch.allclose(found[1], other, atol=TOLERANCE)
     for batch_size in (1, 3, 32):
-        part = contrasts(model, PLUS, MINUS, [2, 0], pool=pool, first_token=first_token, batch_size=batch_size)
+        part = contrasts(model, PLUS, MINUS, [2, 0], pool=pool, batch_size=batch_size)
         assert part.shape == (4, 2, 32)
         assert torch.allclose(part, (one - other)[:, [2, 0]], atol=TOLERANCE)
 
@@ -91,8 +98,8 @@ def test_the_response_pool_is_the_mean_over_the_models_own_answer():
 
 def test_pools_are_different_places():
     model = tiny.shared()
-    found = [contrasts(model, PLUS, MINUS, pool=pool) for pool in ("mean", "content", "last", "response")]
-    found.append(contrasts(model, PLUS, MINUS, first_token=True))
+    found = [contrasts(model, PLUS, MINUS, pool=pool) for pool in get_args(Pool)]
+    assert torch.equal(contrasts(model, PLUS, MINUS), found[0])
     for i, one in enumerate(found):
         assert all(not torch.allclose(one, other, atol=0.05) for other in found[:i])
 
@@ -130,9 +137,7 @@ def test_the_mean_difference_of_pairs_is_the_mean_of_single_ones(pairs):
     assert several.layers == [1, 3] and several.note["pairs"] == str(len(pairs))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"first_token": True}, {"pool": "last"}, {"pool": "content"}, {"pool": "response"}]
-)
+@pytest.mark.parametrize("options", [{}, *({"pool": pool} for pool in get_args(Pool))])
 def test_actadd_is_the_mean_difference_of_one_pair(options):
     model, terse = tiny.shared(), STYLES["terse"]
     one = actadd(model, "terse", **options)
@@ -146,14 +151,14 @@ def test_actadd_is_the_mean_difference_of_one_pair(options):
 def test_the_note_says_how_states_were_pooled():
     model = tiny.shared()
     notes = {
-        ("mean", False): "mean over all tokens but the first",
-        ("mean", True): "mean over all tokens",
-        ("content", False): "mean over the tokens of the message",
-        ("last", False): "last token",
-        ("response", False): "mean over the answer",
+        "content": "mean over the tokens of the message that are not massive",
+        "all": "mean over all tokens but the first",
+        "literal": "mean over all tokens",
+        "last": "last token",
+        "response": "mean over the answer's tokens that are not massive",
     }
-    for (pool, first), words in notes.items():
-        assert mean_difference(model, PLUS[:1], MINUS[:1], [0], pool=pool, first_token=first).note["pooling"] == words
+    for pool, words in notes.items():
+        assert mean_difference(model, PLUS[:1], MINUS[:1], [0], pool=pool).note["pooling"] == words
 
 
 @few
@@ -198,8 +203,8 @@ def test_literal_pooling_of_matched_lengths_carries_no_planted_sink():
     plus, minus = "Be brief.", "Explain all of it thoroughly and at length"
     matched = length_matched(model, plus, minus, "!")
     with planted(model, s):
-        loose = mean_difference(model, [plus], [minus], first_token=True)
-        tight = mean_difference(model, *([text] for text in matched), first_token=True)
+        loose = mean_difference(model, [plus], [minus], pool="literal")
+        tight = mean_difference(model, *([text] for text in matched), pool="literal")
     gap = SIZE * abs(1 / len(reference.rows(model, [plus])[0]) - 1 / len(reference.rows(model, [minus])[0]))
     for l in tight.layers:
         assert abs(float(tight.vectors[l] @ s)) < USUAL < 0.5 * gap < abs(float(loose.vectors[l] @ s))
@@ -207,7 +212,6 @@ def test_literal_pooling_of_matched_lengths_carries_no_planted_sink():
 
 def test_bad_input():
     model = tiny.shared()
-    talk = [{"role": "user", "content": "Hi"}]
     blind = tiny.model()
     blind.hf.get_input_embeddings().weight[:256] = 0.1
     silent = tiny.model()
@@ -215,9 +219,7 @@ def test_bad_input():
     silent.hf.lm_head.bias = torch.nn.Parameter(torch.eye(272)[tiny.END], requires_grad=False)
     calls = {
         "4 positive but 3 negative prompts": lambda: contrasts(model, PLUS, MINUS[:3]),
-        "unknown pool 'max'; use mean, content, last, response": lambda: contrasts(model, PLUS, MINUS, pool="max"),
-        "'content' leaves the chat template out": lambda: contrasts(model, [talk], ["Ho"], pool="content"),
-        "give single messages, with chat=True": lambda: contrasts(model, PLUS, MINUS, pool="content", chat=False),
+        "unknown pool 'max'; use content, all, literal": lambda: contrasts(model, PLUS, MINUS, pool="max"),
         "with nothing to pool; change it": lambda: contrasts(silent, PLUS, MINUS, pool="response"),
         "no layer 4": lambda: contrasts(model, PLUS, MINUS, [4]),
         "no layers asked": lambda: mean_difference(model, PLUS, MINUS, []),

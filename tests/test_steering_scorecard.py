@@ -73,15 +73,17 @@ def test_geometry_is_what_plain_hooks_say():
     deltas = contrasts(model, ["a", "bc", "d"], ["e", "f", "gh"], v.layers)
     table = geometry(model, v, deltas)
     norms = [row_states(model, ids).norm(dim=-1) for ids in reference.rows(model, NEUTRAL)]
+    before, after = model.template_width
     assert table["layer"].tolist() == [0, 2, 3]
     for i, row in enumerate(table.itertuples()):
         l = row.layer
-        others = sorted(float(x) for rows in norms for x in rows[1:, l])
+        others = sorted(float(x) for rows in norms for x in rows[before:-after, l])
         firsts = sorted(float(rows[0, l]) for rows in norms)
         every = [float(x) for rows in norms for x in rows[:, l]]
         assert row.first_norm == pytest.approx(firsts[(len(firsts) - 1) // 2], rel=1e-4)
         assert row.usual_norm == pytest.approx(others[(len(others) - 1) // 2], rel=1e-4)
         assert row.mean_norm == pytest.approx(sum(every) / len(every), rel=1e-4)
+        assert row.n_massive == 0
         assert row.vector_norm == pytest.approx(v.norms[l], rel=1e-6)
         assert row.snr == pytest.approx(row.vector_norm / row.mean_norm, rel=1e-6)
         assert row.dose_per_alpha == pytest.approx(dose(1.0, v.at(l), reference_norms(model)), rel=1e-5)
@@ -96,6 +98,7 @@ def test_a_planted_sink_moves_the_published_norm_and_not_the_usual_one():
         sunk = geometry(model, v)
     tokens = [len(ids) for ids in reference.rows(model, NEUTRAL)]
     assert (sunk["first_norm"] > 0.9 * SIZE).all()
+    assert sunk["n_massive"].tolist() == [1.0] * model.n_layers
     assert (sunk["usual_norm"] < 2.5 * plain["usual_norm"]).all()
     assert sunk["usual_norm"][0] == plain["usual_norm"][0]
     share = SIZE * len(tokens) / sum(tokens)
@@ -266,18 +269,18 @@ def test_phases_do_not_depend_on_order_or_index():
 def test_the_positive_vector_makes_the_positive_answers_likelier(embedded):
     usual = reference_norms(embedded)
     for name in ("terse", "formal", "socratic", "dry-wit"):
-        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 5)
+        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 3)
         means = []
         for size in (-0.3, 0.0, 0.3):
             with steer(embedded, v, alpha_for(size, v, usual)):
                 found = preference(embedded, given)
             assert len(found) == len(given.questions)
             means.append(sum(found) / len(found))
-        assert means[0] + 0.1 < means[1] < means[2] - 0.05, name
+        assert means[0] + 0.03 < means[1] < means[2] - 0.03 and means[2] - means[0] > 0.15, name
     [rival] = random_like(v, 1)
     with steer(embedded, rival, alpha_for(0.3, v, usual)):
         found = preference(embedded, given)
-    assert abs(sum(found) / len(found) - means[1]) < 0.5 * (means[2] - means[1])
+    assert abs(sum(found) / len(found) - means[1]) < 0.25 * (means[2] - means[0])
 
 
 def sides(given):
@@ -362,7 +365,7 @@ def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypa
         return found.assign(broken=lost, answered=~lost, reply=kinds, changed=changed)
 
     monkeypatch.setattr(module, "judge_texts", sound_again)
-    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
+    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:6], doses=[0.1, 0.3, 0.6], max_new_tokens=24)
     assert found.curve["broken"].tolist() == [0, 1, 0]
     assert found.dose == 0.1
 
@@ -386,7 +389,7 @@ def test_diagnoses_refused(embedded):
         "at least two": lambda: diagnose(embedded, terse, ASKED[:1]),
         "must be a list, got the string": lambda: diagnose(embedded, terse, ASKED[0]),
         "even at a dose of 5 .* are no answers": lambda: diagnose(
-            embedded, terse, ASKED, doses=[9, 5], max_new_tokens=12
+            embedded, terse, QUESTIONS[:6], doses=[9, 5], max_new_tokens=24
         ),
     }
     for message, call in calls.items():

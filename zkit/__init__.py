@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zkit import claims, gating, generation, organism, positions, projectors, stats, steering
+    from zkit.anatomies import anatomy
     from zkit.edits import Edit, edit
     from zkit.errors import ZkitError
     from zkit.gating import gate
@@ -22,6 +23,7 @@ _HOMES = {
     "record": "recording",
     "mean_state": "recording",
     "token_states": "recording",
+    "anatomy": "anatomies",
     "Edit": "edits",
     "edit": "edits",
     "Subspace": "projectors",

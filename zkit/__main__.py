@@ -98,6 +98,7 @@ def steer(options: argparse.Namespace) -> int:
         layer=options.layer,
         alpha=options.alpha,
         target=options.dose,
+        pool=options.pool,
         positions=options.positions,
         first_token=options.first_token,
     )
@@ -190,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     moved.add_argument("--layer", type=int, help="from 0 (default: the middle one, or all that a file has)")
     moved.add_argument("--vector", metavar="FILE", help="a .safetensors or .gguf file, instead of a style")
     moved.add_argument("--positions", default="all", help="all, prompt, generated or last (default: all)")
-    moved.add_argument("--first-token", action="store_true", help="pool and steer the first token too, as published")
+    moved.add_argument("--pool", help="content (default), all, literal, last or response: what a vector is made from")
+    moved.add_argument("--first-token", action="store_true", help="steer the first token too, as published")
     advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
     advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")

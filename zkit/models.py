@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 from transformers import BatchEncoding
 
 from zkit import loading, templates
@@ -20,6 +21,7 @@ from zkit.probe import check_sites
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
+from zkit.tokens import content_mask
 
 _NEEDED = ("layer", "attn", "mlp", "down_proj_in")
 """Sites that every decoder must have; the others are for those that have them."""
@@ -165,6 +167,10 @@ class Model:
             raise ZkitError(f"continuation {answers[int(tail['attention_mask'].sum(1).argmin())]!r} has no tokens here")
         joined = {name: torch.cat((batch[name], tail[name]), dim=1) for name in ("input_ids", "attention_mask")}
         return BatchEncoding(joined), batch["input_ids"].shape[1]
+
+    def content_mask(self, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
+        """Which tokens of :meth:`tokenize` belong to the messages. See :func:`zkit.tokens.content_mask`."""
+        return content_mask(self, prompts, chat)
 
     @property
     def template_width(self) -> tuple[int, int]:

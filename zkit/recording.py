@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,6 +20,7 @@ from zkit.positions import Positions, Tracker, following, parse, prompt_width
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import attach
+from zkit.tokens import massive
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -35,8 +37,9 @@ def record(
     *,
     site: str = ...,
     layers: Sequence[int] | None = ...,
-    positions: str | Positions = ...,
+    positions: str | Positions | None = ...,
     first_token: bool = ...,
+    massive: bool = ...,
     answers: Sequence[str] | None = ...,
     chat: bool = ...,
     batch_size: int | None = ...,
@@ -50,8 +53,9 @@ def record(
     *,
     site: Several,
     layers: Sequence[int] | None = ...,
-    positions: str | Positions = ...,
+    positions: str | Positions | None = ...,
     first_token: bool = ...,
+    massive: bool = ...,
     answers: Sequence[str] | None = ...,
     chat: bool = ...,
     batch_size: int | None = ...,
@@ -64,8 +68,9 @@ def record(
     *,
     site: str | Several = "layer",
     layers: Sequence[int] | None = None,
-    positions: str | Positions = "all",
+    positions: str | Positions | None = None,
     first_token: bool = False,
+    massive: bool = False,
     answers: Sequence[str] | None = None,
     chat: bool = True,
     batch_size: int | None = None,
@@ -76,20 +81,26 @@ def record(
     Several sites, ``site=("resid_pre", "mlp")``, come from the same passes, as a dict by site. Batches are filled as
     in :func:`zkit.generation.complete`.
 
-    pool: ``"mean"`` over the chosen positions, or the ``"last"`` of them. By default the first token is not among
-    them, so that the result does not depend on the length of the prompt through the attention sink;
-    ``first_token=True`` lets it in. ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
+    pool: ``"mean"`` over the chosen tokens, or the ``"last"`` of them, whatever it carries. A mean is over
+    ``positions="content"`` unless others are given: the tokens of the messages without those of the chat template
+    (:func:`zkit.tokens.content_mask`), and of the answers. It leaves out the first token, and at each layer the massive
+    ones (:func:`zkit.tokens.massive`, at the site), so that it does not depend on the length of the prompt through
+    states that are the same in every prompt; ``first_token=True`` and ``massive=True`` let them in where ``positions``
+    cover them. ``"last"`` is over ``"all"`` unless others are given: the last token of the prompt, template included.
+    ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
     States are recorded as edits in force leave them.
 
-    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, an answer
-    without a token, and states that are not finite.
+    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, a template
+    that does not leave the messages as they are, an answer without a token, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
-    limits = room(model, batch_size, memory)
-    found = _in_order(
-        _batches(model, prompts, POOLS[pool], site, layers, parse(positions, first_token), chat, limits, answers)
+    where = positions if positions is not None else "content" if pool == "mean" else "all"
+    choice = _Choice(
+        parse("all" if where == "content" else where, first_token), where == "content", massive or pool == "last"
     )
+    limits = room(model, batch_size, memory)
+    found = _in_order(_batches(model, prompts, POOLS[pool], site, layers, choice, chat, limits, answers))
     pooled = {name: torch.stack([torch.stack(row) for row in rows]) for name, rows in found.items()}
     return pooled[site] if isinstance(site, str) else pooled
 
@@ -156,7 +167,8 @@ def token_states(
     Raises as :func:`record` does.
     """
     limits = room(model, batch_size, memory)
-    found = _in_order(_batches(model, prompts, _every_token, site, layers, _EVERY, chat, limits))
+    every = _Choice(_EVERY, massive=True)
+    found = _in_order(_batches(model, prompts, _every_token, site, layers, every, chat, limits))
     states = {name: [torch.stack(row, dim=1) for row in rows] for name, rows in found.items()}
     return states[site] if isinstance(site, str) else states
 
@@ -179,6 +191,21 @@ POOLS: dict[str, Reduce] = {"mean": _mean, "last": _last}
 _EVERY = parse("all", first_token=True)
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """Which tokens are pooled: those at some positions, of the messages only or not, massive ones among them or not."""
+
+    positions: Positions
+    content: bool = False
+    massive: bool = False
+
+    def nothing(self, layer: int) -> str:
+        """What to say where no token is chosen."""
+        kind = "content" if self.content else self.positions.kind
+        usual = "" if self.massive else f" that is not massive at layer {layer}"
+        return f"positions {kind!r} choose no token of a prompt{usual}; widen them or lengthen it"
+
+
 class _Enough(Exception):
     """Raised by the hook on the last layer wanted: the rest of the forward pass is not needed."""
 
@@ -189,7 +216,7 @@ def _batches(
     reduce: Reduce,
     site: str | Several,
     layers: Sequence[int] | None,
-    positions: Positions,
+    choice: _Choice,
     chat: bool,
     limits: Room,
     answers: Sequence[str] | None = None,
@@ -219,11 +246,15 @@ def _batches(
                 width = batch["input_ids"].shape[1]
             else:
                 batch, width = model.tokenize_answered(asked, [answers[i] for i in group], chat)
+            content = None
+            if choice.content:
+                content = batch["attention_mask"].bool()
+                content[:, :width] = model.content_mask(asked, chat)
             found: dict[tuple[str, int], Any] = {}
             with ExitStack() as stack:
                 tracker = stack.enter_context(following(model.decoder))
                 for place, module in modules.items():
-                    keep = _keeper(found, place, len(modules), reduce, positions, tracker)
+                    keep = _keeper(found, place, len(modules), reduce, choice, content, tracker)
                     stack.callback(attach(module, place[0], keep).remove)
                 stack.enter_context(prompt_width(model.decoder, width))
                 stack.enter_context(torch.no_grad())
@@ -247,15 +278,20 @@ def _keeper(
     place: tuple[str, int],
     n_places: int,
     reduce: Reduce,
-    positions: Positions,
+    choice: _Choice,
+    content: Bool[Tensor, "batch seq"] | None,
     tracker: Tracker,
 ) -> Callable[[Tensor], None]:
     def keep(h: Float[Tensor, "batch seq width"]) -> None:
-        chosen = tracker.select(positions)
-        assert isinstance(chosen, Tensor)  # the prompt is never wholly past
+        chosen, real = tracker.select(choice.positions), tracker.select(_EVERY)
+        assert isinstance(chosen, Tensor) and isinstance(real, Tensor)  # the prompt is never wholly past
         chosen = chosen.to(h.device)
+        if content is not None:
+            chosen = chosen & content.to(h.device)
+        if not choice.massive:
+            chosen = chosen & ~massive(h.float().norm(dim=-1), real.to(h.device))
         if not bool(chosen.any(1).all()):
-            raise ZkitError(f"positions {positions.kind!r} choose no token of a prompt; widen them or lengthen it")
+            raise ZkitError(choice.nothing(place[1]))
         states = reduce(h, chosen)
         rows = states if isinstance(states, list) else [states]
         if not all(bool(torch.isfinite(row).all()) for row in rows):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 import zkit
@@ -16,6 +16,7 @@ from zkit import organism, steering
 from zkit.steering import STYLES, SteeringVector
 from zkit.steering.preference import asked
 from zkit.steering.strength import NEUTRAL
+from zkit.tokens import MASSIVE
 
 N_PAIRS, BATCH = 24, 32
 
@@ -69,17 +70,21 @@ def _pairs(questions: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _naive(model: zkit.Model, questions: Sequence[str]) -> dict[str, pd.DataFrame]:
     """For every style and every layer a hook on that layer, and all prompts through the whole model once more."""
-    cards = {}
+    cards, (before, after) = {}, model.template_width
     for name, style in STYLES.items():
         pairs = [asked(style, question) for question in questions]
         rows = []
         for layer in range(model.n_layers):
-            positive, negative = (_states(model, [p], layer)[0][1:].mean(0) for p in (style.positive, style.negative))
+            poles = (_states(model, [p], layer)[0] for p in (style.positive, style.negative))
+            positive, negative = (rows[_usual(rows, before, after)].mean(0) for rows in poles)
             ends = [torch.stack([s[-1] for s in _states(model, side, layer)]) for side in zip(*pairs, strict=True)]
-            probes = [s.norm(dim=-1) for s in _states(model, NEUTRAL, layer)]
+            given = _states(model, NEUTRAL, layer)
+            probes = [s.norm(dim=-1) for s in given]
             units = torch.nn.functional.normalize(ends[0] - ends[1], dim=-1)
             cosines = units @ units.T
-            usual, mean = torch.cat([p[1:] for p in probes]).median(), torch.cat(probes).mean()
+            kept = [_usual(s, before, after) for s in given]
+            usual = torch.cat([p[k] for p, k in zip(probes, kept, strict=True)]).median()
+            mean = torch.cat(probes).mean()
             norm = (positive - negative).norm()
             rows.append(
                 {
@@ -87,6 +92,7 @@ def _naive(model: zkit.Model, questions: Sequence[str]) -> dict[str, pd.DataFram
                     "first_norm": float(torch.stack([p[0] for p in probes]).median()),
                     "usual_norm": float(usual),
                     "mean_norm": float(mean),
+                    "n_massive": float(sum((p > MASSIVE * p.median()).sum() for p in probes)) / len(probes),
                     "vector_norm": float(norm),
                     "snr": float(norm / mean),
                     "dose_per_alpha": float(norm / usual),
@@ -95,6 +101,12 @@ def _naive(model: zkit.Model, questions: Sequence[str]) -> dict[str, pd.DataFram
             )
         cards[name] = pd.DataFrame(rows)
     return cards
+
+
+def _usual(rows: Float[Tensor, "n_tokens d_model"], before: int, after: int) -> Bool[Tensor, " n_tokens"]:
+    """Tokens of the message, so many after the prompt's beginning and before its end, that are not massive."""
+    norms, places = rows.norm(dim=-1), torch.arange(len(rows))
+    return (places >= before) & (places < len(rows) - after) & (norms <= MASSIVE * norms.median())
 
 
 def _states(model: zkit.Model, prompts: Sequence[str], layer: int) -> list[Float[Tensor, "n_tokens d_model"]]:

@@ -19,16 +19,15 @@ def actadd(
     *,
     positive: Prompt | None = None,
     negative: Prompt | None = None,
-    pool: Pool = "mean",
-    first_token: bool = False,
+    pool: Pool = "content",
     chat: bool = True,
 ) -> SteeringVector:
     """v_l = mean state of the positive prompt - mean state of the negative one, at the output of each layer l.
 
     Name a style, or give both prompts. ``layer``: one, several, or None for every layer; all of them come from one
-    forward pass. The mean runs over every token but the first, because a difference of means that lets the attention
-    sink in measures the lengths of the prompts; ``first_token=True`` is the published recipe, first token included.
-    Other pools are those of :func:`contrasts`. The vector is not normalised.
+    forward pass. The mean runs over the tokens of the message that are not massive, because a difference of means that
+    lets in what every prompt begins with measures the lengths of the prompts; ``pool="literal"`` is the published
+    recipe, a mean over every token. Other pools are those of :func:`contrasts`. The vector is not normalised.
 
     Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
     whose states do not differ, and as :func:`contrasts` does.
@@ -40,5 +39,5 @@ def actadd(
     if positive is None or negative is None:
         raise ZkitError("give a style, or both positive=... and negative=...")
     several = list(layer) if isinstance(layer, Iterable) else range(model.n_layers) if layer is None else [layer]
-    v = mean_difference(model, [positive], [negative], list(several), pool=pool, first_token=first_token, chat=chat)
+    v = mean_difference(model, [positive], [negative], list(several), pool=pool, chat=chat)
     return SteeringVector(v.vectors, {**v.note, "method": "actadd"})

@@ -12,13 +12,26 @@ from torch import Tensor
 from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import Model
-from zkit.positions import inner
 from zkit.prompts import Prompt, check_prompts
 from zkit.recording import record
 from zkit.stats import Interval
 from zkit.steering.vectors import SteeringVector
 
-Pool = Literal["mean", "content", "last", "response"]
+Pool = Literal["content", "all", "literal", "last", "response"]
+_RECORDED: dict[Pool, dict[str, Any]] = {
+    "content": {},
+    "all": {"positions": "all", "massive": True},
+    "literal": {"positions": "all", "massive": True, "first_token": True},
+    "last": {"pool": "last"},
+    "response": {"positions": "generated"},
+}
+_POOLING: dict[Pool, str] = {
+    "content": "mean over the tokens of the message that are not massive",
+    "all": "mean over all tokens but the first",
+    "literal": "mean over all tokens",
+    "last": "last token",
+    "response": "mean over the answer's tokens that are not massive",
+}
 ROUNDING = 1e-5  # of a state's norm: two rows of one batch can differ by that much without differing in meaning
 
 
@@ -43,26 +56,26 @@ def sides(
     negatives: Sequence[Prompt],
     layers: Sequence[int] | None = None,
     *,
-    pool: Pool = "mean",
-    first_token: bool = False,
+    pool: Pool = "content",
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
 ) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
     """Pooled states of the positive and of the negative prompts, from one pass over all of them.
 
-    pool: ``"mean"`` over all tokens but the first (``first_token=True``: with the first, the published recipe);
-    ``"content"``, the same without the tokens of the chat template; ``"last"``, the last token of the prompt;
-    ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``.
-    Raises ZkitError for lists of different lengths, an unknown pool, ``"content"`` of conversations or without the chat
-    template, an empty answer, and as :func:`zkit.record` does.
+    pool: ``"content"``, the mean over the tokens of the messages, without the chat template and massive tokens;
+    ``"all"``, over all tokens but the first; ``"literal"``, over all tokens, the published recipe;
+    ``"last"``, the last token of the prompt; ``"response"``, the mean over the model's own greedy answer of at most
+    ``max_new_tokens``, without massive tokens. ``"all"`` and ``"literal"`` hold what every prompt begins with, in a
+    share that its length decides (:func:`zkit.steering.sink.prefix_artefact`).
+    Raises ZkitError for lists of different lengths, an unknown pool, an empty answer, and as :func:`zkit.record` does.
     """
     if len(check_prompts(positives)) != len(check_prompts(negatives)):
         raise ZkitError(f"{len(positives)} positive but {len(negatives)} negative prompts; give them in pairs")
     if pool not in get_args(Pool):
         raise ZkitError(f"unknown pool {pool!r}; use {', '.join(get_args(Pool))}")
     prompts = [*positives, *negatives]
-    shared: dict[str, Any] = {"layers": layers, "chat": chat, "batch_size": batch_size}
+    answers = None
     if pool == "response":
         found = complete(model, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size)
         answers = [answer.text for answer in found]
@@ -71,13 +84,8 @@ def sides(
             raise ZkitError(
                 f"{model.id!r} answers {str(mute)[:60]!r} with nothing to pool; change it, or take another pool"
             )
-        states = record(model, prompts, positions="generated", answers=answers, **shared)
-    elif pool == "content":
-        if not chat or not all(isinstance(prompt, str) for prompt in prompts):
-            raise ZkitError("pool 'content' leaves the chat template out: give single messages, with chat=True")
-        states = record(model, prompts, positions=inner(*model.template_width), first_token=first_token, **shared)
-    else:
-        states = record(model, prompts, pool, first_token=first_token, **shared)
+    shared: dict[str, Any] = {"layers": layers, "chat": chat, "batch_size": batch_size, "answers": answers}
+    states = record(model, prompts, **_RECORDED[pool], **shared)
     return states[: len(positives)], states[len(positives) :]
 
 
@@ -87,8 +95,7 @@ def mean_difference(
     negatives: Sequence[Prompt],
     layers: Sequence[int] | None = None,
     *,
-    pool: Pool = "mean",
-    first_token: bool = False,
+    pool: Pool = "content",
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
@@ -102,21 +109,17 @@ def mean_difference(
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
     chosen = [model.check_layer(l) for l in (range(model.n_layers) if layers is None else layers)]
     options: dict[str, Any] = {"chat": chat, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    one, other = (
-        side.mean(0)
-        for side in sides(model, positives, negatives, chosen, pool=pool, first_token=first_token, **options)
-    )
+    one, other = (side.mean(0) for side in sides(model, positives, negatives, chosen, pool=pool, **options))
     mean = one - other
     if bool((mean.norm(dim=-1) <= ROUNDING * one.norm(dim=-1)).any()):
         raise ZkitError("the two prompts leave the same states; choose prompts that differ in more than their length")
-    words = {"content": "mean over the tokens of the message", "last": "last token", "response": "mean over the answer"}
     note = {
         "method": "mean difference",
         "model": model.id,
         "pairs": str(len(positives)),
         "positive": str(positives[0]),
         "negative": str(negatives[0]),
-        "pooling": words.get(pool, "mean over all tokens" if first_token else "mean over all tokens but the first"),
+        "pooling": _POOLING[pool],
     }
     return SteeringVector({l: mean[i].clone() for i, l in enumerate(chosen)}, note)
 

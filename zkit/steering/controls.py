@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zkit.anatomies import dissect
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.recording import token_states
 from zkit.steering.strength import NEUTRAL
 from zkit.steering.vectors import SteeringVector
 
@@ -26,13 +26,21 @@ def random_like(v: SteeringVector, n: int, seed: int = 0) -> list[SteeringVector
 
 
 def sink_direction(model: Model, v: SteeringVector, prompts: Sequence[Prompt] = NEUTRAL) -> SteeringVector:
-    """What the first token's state has more than the others' mean, as long as ``v``: the pure sink direction.
+    """What the first token and every massive one have more than the others, as long as ``v``: the pure sink direction.
 
-    A literal vector of two prompts of different lengths holds some of it. Raises ZkitError as recording does.
+    Mean over prompts of the difference of the two groups' mean states. A literal vector of two prompts of different
+    lengths holds some of it. Raises ZkitError as recording does.
     """
-    states = token_states(model, prompts)
-    excess = torch.stack([rows[0] - rows[1:].mean(0) for rows in states]).mean(0)  # [n_layers, d_model]
-    return _as_long(v, {l: excess[model.check_layer(l)] for l in v.layers}, "pure sink direction")
+    parts = []
+    for part in dissect(model, prompts, v.layers):
+        group = part.massive.clone()  # [n_tokens, n_layers]
+        group[0] = True
+        one, other = (
+            (part.states * side[..., None]).sum(0) / side.sum(0)[:, None].clamp(min=1) for side in (group, ~group)
+        )
+        parts.append(one - other)
+    excess = torch.stack(parts).mean(0)  # [n_layers, d_model]
+    return _as_long(v, dict(zip(v.layers, excess, strict=True)), "pure sink direction")
 
 
 def shuffled_pairs(

@@ -18,6 +18,7 @@ from zkit.refusals import classes, own_refusals
 from zkit.replies import ANSWERS
 from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits
+from zkit.steering.contrast import Pool
 from zkit.steering.diagnose import QUESTIONS, Diagnosis, diagnose
 from zkit.steering.strength import alpha_for, dose, reference_norms
 from zkit.steering.styles import Style, find
@@ -36,6 +37,7 @@ def steered(
     layer: int | None = None,
     alpha: float | None = None,
     target: float | None = None,
+    pool: Pool | None = None,
     positions: str = "all",
     first_token: bool = False,
     max_new_tokens: int = 96,
@@ -44,9 +46,11 @@ def steered(
 
     A text that is no answer has its class beside its heading (:data:`zkit.replies.CLASSES`).
 
-    ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. With
-    ``first_token`` the first token is pooled and steered too. Raises ZkitError for both strengths or neither, both
-    kinds of vector or neither, a dose for several layers, and as loading, reading a vector, steering and generation do.
+    ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. ``pool``:
+    from which tokens the vector is made, as :func:`zkit.steering.actadd` takes it (None: its default). With
+    ``first_token`` the first token is steered too. Raises ZkitError for both strengths or neither, both kinds of vector
+    or neither, a pool for a vector from a file, a dose for several layers, and as loading, reading a vector, steering
+    and generation do.
     """
     if (alpha is None) == (target is None):
         raise ZkitError("give --alpha or --dose, one of them; `python -m zkit diagnose` finds one that is safe")
@@ -55,13 +59,15 @@ def steered(
     where = parse(positions, first_token)
     if vector is not None and (style, positive, negative) != (None, None, None):
         raise ZkitError("give --vector, or a style or a pair of instructions, not both")
+    if vector is not None and pool is not None:
+        raise ZkitError("a vector from a file is pooled already; give --vector or --pool, not both")
     read = None if vector is None else _read(vector)
     pair = None if vector is not None else chosen(style, positive, negative)
     found = load(model, dtype)
     why = ""
     if pair is not None:
         layer, why = (found.n_layers // 2, ", the middle one") if layer is None else (layer, "")
-        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, first_token=first_token)
+        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, pool=pool or "content")
     else:
         assert read is not None
         v = read if layer is None else read.at(layer)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zkit.anatomies import dissect
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.recording import token_states
 from zkit.steering.contrast import stability
-from zkit.steering.strength import NEUTRAL
+from zkit.steering.strength import NEUTRAL, usual_norms
 from zkit.steering.vectors import SteeringVector
 
 PUBLISHED_BANDS = {"early": (0, 7), "middle": (12, 17), "late": (18, 22), "end": (23, 27)}
@@ -43,21 +43,20 @@ def geometry(
 ) -> pd.DataFrame:
     """Norms of states and vector at each layer of ``v``, from one forward pass over the prompts.
 
-    Columns: layer; first_norm, the first token's median norm; usual_norm, that of all others; mean_norm, the mean over
-    all tokens (the published one); vector_norm; snr = vector_norm / mean_norm (published); dose_per_alpha =
-    vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the layers of ``v``), if
-    given. Raises ZkitError for differences of another number of layers, and as recording does.
+    Columns: layer; first_norm, the first token's median norm; usual_norm, that of the messages' tokens that are not
+    massive (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (the published one);
+    n_massive, massive tokens in a prompt, on average; vector_norm; snr = vector_norm / mean_norm (published);
+    dose_per_alpha = vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the
+    layers of ``v``), if given. Raises ZkitError for differences of another number of layers, and as recording does.
     """
-    states = token_states(model, prompts, layers=v.layers)
-    norms = [rows.norm(dim=-1) for rows in states]  # [n_tokens, n_layers]
-    usual = torch.cat([rows[1:] for rows in norms]).median(0).values
-    mean = torch.cat(norms).mean(0)
+    found = dissect(model, prompts, v.layers)
     frame = pd.DataFrame(
         {
             "layer": v.layers,
-            "first_norm": torch.stack([rows[0] for rows in norms]).median(0).values.tolist(),
-            "usual_norm": usual.tolist(),
-            "mean_norm": mean.tolist(),
+            "first_norm": torch.stack([part.norms[0] for part in found]).median(0).values.tolist(),
+            "usual_norm": usual_norms(found).tolist(),
+            "mean_norm": torch.cat([part.norms for part in found]).mean(0).tolist(),
+            "n_massive": torch.stack([part.massive.sum(0) for part in found]).double().mean(0).tolist(),
             "vector_norm": list(v.norms.values()),
         }
     )

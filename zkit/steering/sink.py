@@ -1,7 +1,9 @@
-"""What an attention sink does to a difference of means: the arithmetic of prompt lengths.
+"""What massive states do to a difference of means: the arithmetic of prompt lengths.
 
-If the first token alone carries a state of norm S, a mean over T tokens holds S / T of it, and a difference of means of
-prompts of T+ and T- tokens holds S (1/T+ - 1/T-), whatever the prompts say.
+Whatever two prompts say, the chat template begins both with the same P tokens, and since no token sees what follows it
+their states are the same in both. A mean over all T tokens of a prompt holds 1/T of their sum, and a difference of
+means of prompts of T+ and T- tokens holds (1/T+ - 1/T-) of it. If the first token alone is massive, of norm S, that is
+S (1/T+ - 1/T-) along its direction; where more tokens of the template are, leaving out the first leaves their part.
 """
 
 from __future__ import annotations
@@ -9,9 +11,55 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from zkit.anatomies import dissect
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
+from zkit.steering.vectors import SteeringVector
+
+
+def length_factor(n_positive: int, n_negative: int) -> float:
+    """1/T+ - 1/T-: what a difference of means over all tokens holds of each state that both prompts begin with.
+
+    Zero for prompts of equal length. ZkitError unless both counts are >= 1.
+    """
+    if min(n_positive, n_negative) < 1:
+        raise ZkitError(f"a prompt has at least one token, not {min(n_positive, n_negative)}")
+    return 1 / n_positive - 1 / n_negative
+
+
+def prefix_artefact(
+    model: Model, positive: Prompt, negative: Prompt, layers: Sequence[int] | None = None
+) -> SteeringVector:
+    """a_l = (1/T+ - 1/T-) sum over t < P of h_l^t, the part of a literal vector that the prompts' lengths decide.
+
+    P, T+, T- and the sum as in :func:`prefix_sum`, layers too. A vector over all tokens but the first holds
+    1/(T+ - 1) - 1/(T- - 1) of the sum without its first state. Prompts of equal length have none: the direction is
+    that of :func:`prefix_sum`. Raises ZkitError as it does.
+    """
+    return length_factor(*token_counts(model, [positive, negative])) * prefix_sum(model, positive, negative, layers)
+
+
+def prefix_sum(model: Model, positive: Prompt, negative: Prompt, layers: Sequence[int] | None = None) -> SteeringVector:
+    """sum over t < P of h_l^t at the output of each layer (None: of all), P tokens of the template beginning both.
+
+    Raises ZkitError if the template begins the prompts with different tokens or with none, and as
+    :func:`zkit.anatomy` does.
+    """
+    one, other = dissect(model, [positive, negative], layers)
+    length = 0
+    for a, b, own, others in zip(one.ids, other.ids, one.content.tolist(), other.content.tolist(), strict=False):
+        if a != b or own or others:
+            break
+        length += 1
+    if length == 0:
+        raise ZkitError("the two prompts do not begin with the same tokens of the chat template: nothing is shared")
+    numbers = range(model.n_layers) if layers is None else layers
+    total = one.states[:length].sum(0)
+    return SteeringVector(
+        {l: total[i].clone() for i, l in enumerate(numbers)},
+        {"method": f"sum of the states of the {length} tokens that both prompts begin with", "model": model.id},
+    )
 
 
 def first_norm(mean_norm: float, usual_norm: float, n_tokens: int) -> float:
@@ -22,10 +70,11 @@ def first_norm(mean_norm: float, usual_norm: float, n_tokens: int) -> float:
 
 
 def sink_part(size: float, n_positive: int, n_negative: int) -> float:
-    """S (1/T+ - 1/T-): the signed length of the sink in a literal vector. ZkitError unless both counts are >= 1."""
-    if min(n_positive, n_negative) < 1:
-        raise ZkitError(f"a prompt has at least one token, not {min(n_positive, n_negative)}")
-    return size * (1 / n_positive - 1 / n_negative)
+    """S (1/T+ - 1/T-): the signed length, in a literal vector, of a state of norm S that both prompts begin with.
+
+    Raises ZkitError as :func:`length_factor` does.
+    """
+    return size * length_factor(n_positive, n_negative)
 
 
 def style_part(norm: float, sink: float) -> float:

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zkit.anatomies import Dissected, dissect
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.recording import token_states
 from zkit.steering.vectors import SteeringVector
 
 NEUTRAL = (
@@ -24,9 +24,19 @@ NEUTRAL = (
 
 
 def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, " n_layers"]:
-    """The median norm of the states of all tokens but the first, at the output of each layer."""
-    states = torch.cat([tokens[1:] for tokens in token_states(model, prompts)])
-    return states.norm(dim=-1).median(dim=0).values
+    """The median norm of usual tokens, at the output of each layer: of the messages, and not massive.
+
+    Raises ZkitError as recording does, and if some prompts leave no usual token at a layer.
+    """
+    return usual_norms(dissect(model, prompts))
+
+
+def usual_norms(found: Sequence[Dissected]) -> Float[Tensor, " n_layers"]:
+    """The median norm of the usual tokens of some prompts, at each layer. Raises ZkitError where there is none."""
+    norms, usual = (torch.cat([getattr(part, name) for part in found]) for name in ("norms", "usual"))
+    if not bool(usual.any(0).all()):
+        raise ZkitError("the prompts have no token of a message that is not massive; give longer ones")
+    return torch.where(usual, norms, torch.nan).nanmedian(dim=0).values
 
 
 def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
@@ -41,7 +51,7 @@ def residual_share(alpha: float, v: SteeringVector, mean_norm: float) -> float:
     """alpha |v| over the mean norm of all tokens, the first included: the published "percent of the residual".
 
     ``mean_norm`` is that of the vector's layer: the column of :func:`zkit.steering.geometry`, or a published figure.
-    Where the first token is a sink the mean is mostly its own, and the share says little about a usual token; the dose
+    Where some tokens are massive the mean is mostly theirs, and the share says little about a usual token; the dose
     does. Raises ZkitError for several layers, and for a norm that is not above zero.
     """
     if not mean_norm > 0:

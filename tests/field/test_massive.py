@@ -1,0 +1,49 @@
+"""Default vectors of a real model do not point along what the chat template begins every prompt with."""
+
+import pandas as pd
+import pytest
+import torch
+
+import zkit
+from zkit.steering import STYLES, actadd, sink
+from zkit.tokens import MASSIVE
+
+LAYERS = (8, 12, 16)
+ARMS = ("literal", "all", "content")
+
+
+@pytest.fixture(scope="module")
+def cosines(field_model):
+    """Of each style's vector at each layer and pool with the prefix artefact; with its direction where it is zero."""
+    if field_model.n_layers <= max(LAYERS):
+        pytest.skip(f"the bound was set for layers {LAYERS}; the model has {field_model.n_layers}")
+    rows = []
+    for name, style in STYLES.items():
+        prefix = sink.prefix_sum(field_model, style.positive, style.negative, LAYERS)
+        counts = sink.token_counts(field_model, [style.positive, style.negative])
+        sign = 1 if sink.length_factor(*counts) >= 0 else -1
+        for pool in ARMS:
+            v = actadd(field_model, name, LAYERS, pool=pool)
+            found = {l: float(torch.cosine_similarity(v.vectors[l], sign * prefix.vectors[l], dim=0)) for l in LAYERS}
+            rows += [{"style": name, "tokens": counts, "layer": l, "pool": pool, "cosine": found[l]} for l in LAYERS]
+    return pd.DataFrame(rows)
+
+
+def test_default_vectors_are_free_of_the_prefix_artefact(cosines):
+    wide = cosines.pivot(index=["style", "layer"], columns="pool", values="cosine")[list(ARMS)]
+    print("\n" + wide.round(3).to_string())
+    assert (wide["content"].abs() <= 0.1).all()
+    lengths = cosines.drop_duplicates("style").set_index("style")["tokens"]
+    unequal = [name for name, (plus, minus) in lengths.items() if plus != minus]
+    assert unequal and (wide.loc[unequal, ["literal", "all"]] > 0.5).all(axis=None)  # else there is nothing to repair
+
+
+def test_the_threshold_stands_in_a_wide_gap(field_model):
+    """Single messages: no usual token is near it, and the massive ones of the template are far above."""
+    prompts = [pole for style in STYLES.values() for pole in (style.positive, style.negative)]
+    table = zkit.anatomy(field_model, prompts, layers=LAYERS)
+    table["ratio"] = table["norm"] / table.groupby(["prompt", "layer"])["norm"].transform("median")
+    usual, massive = (table[table["massive"] == which] for which in (False, True))
+    print("\n" + table.groupby(["layer", "massive"])["ratio"].agg(["count", "min", "max"]).round(1).to_string())
+    assert usual["ratio"].max() < 0.75 * MASSIVE < 1.5 * MASSIVE < massive["ratio"].min()
+    assert massive["template"].all() and massive.groupby(["prompt", "layer"]).size().min() > 1
