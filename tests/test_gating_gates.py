@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import few
-from torch import nn
 from transformers import AutoTokenizer
 
 import zkit
@@ -124,19 +123,6 @@ def test_logits_that_are_no_gates_are_refused():
             call()
 
 
-def fixed(model, n_layers, d_mlp):
-    """The model with sites of another size, as far as gates look."""
-    block = nn.Module()
-    block.self_attn, block.mlp = nn.Module(), nn.Module()
-    block.mlp.down_proj = nn.Linear(d_mlp, 1, bias=False)
-    hf = nn.Module()
-    hf.stack = nn.Module()
-    hf.stack.layers = nn.ModuleList([block] * n_layers)
-    hf.get_decoder = lambda: hf.stack
-    hf.get_input_embeddings = model.hf.get_input_embeddings
-    return Model(hf, model.tokenizer, Source("other", None))
-
-
 def test_gates_of_another_size_are_refused_with_both_counts():
     model = tiny.shared()
     Gates(torch.zeros(4, 48)).check(model)
@@ -144,8 +130,9 @@ def test_gates_of_another_size_are_refused_with_both_counts():
         Gates(torch.zeros(28, 3072)).check(model)
     assert "86,016 gates (28 layers of 3,072) do not fit 'tiny-qwen3'" in str(error.value)
     assert "192 neurons (4 layers of 48)" in str(error.value)
-    with pytest.raises(zkit.ZkitError, match=r"which has 86,016 neurons \(28 layers of 3,072\)"):
-        Gates(torch.zeros(4, 48)).check(fixed(model, 28, 3072))
+    other = tiny.model(num_hidden_layers=2, intermediate_size=64)
+    with pytest.raises(zkit.ZkitError, match=r"which has 128 neurons \(2 layers of 64\)"):
+        Gates(torch.zeros(4, 48)).check(other)
     with pytest.raises(zkit.ZkitError, match="do not fit"):
         Gates(torch.zeros(6, 32)).check(model)
 

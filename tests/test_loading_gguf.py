@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import zkit
 from zkit import cache, gguf_model, sources
-from zkit.pages import provenance, sourcebook
+from zkit.pages import inputs, provenance
 from zkit.sources import Source
 
 PROMPTS = ["Hi", "Why are there tides?"]
@@ -342,7 +342,7 @@ def test_wrong_names_of_gguf_files(model, gguf, message, tmp_path, monkeypatch):
 
 def test_chapters_take_a_file_wherever_they_are_run_from(file, loaded, monkeypatch):
     monkeypatch.chdir(file.parent)
-    assert sourcebook._located(file.name) == str(file.resolve())
+    assert inputs.model(file.name) == str(file.resolve())
     assert provenance.weights_digest(str(file)) == loaded.sha256
     assert provenance.weights_digest("missing.gguf") == ""
 

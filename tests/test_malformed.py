@@ -102,7 +102,7 @@ BAD_TEXTS = {
     "a prompt that is true": ('{"prompt": true, "text": "x"}', '"prompt" is a string or a list of messages'),
     "a prompt that is an object": ('{"prompt": {"role": "user"}, "text": "x"}', '"prompt" is a string or a list'),
     "a prompt that is a list of texts": ('{"prompt": ["a"], "text": "x"}', '"prompt" is a string or a list'),
-    "an empty conversation": ('{"prompt": [], "text": "x"}', "line 1 .*messages with role and content"),
+    "an empty conversation": ('{"prompt": [], "text": "x"}', "line 1 .*messages with texts as role and content"),
     "a message without content": ('{"prompt": [{"role": "user"}], "text": "x"}', "line 1 .*role and content"),
     "a message whose content is null": ('{"prompt": [{"role": "user", "content": null}], "text": "x"}', "content"),
     "an entity that is a number": ('{"text": "5", "entity": 5}', '"entity" is a string or a list of strings'),

@@ -191,7 +191,9 @@ def _parser() -> argparse.ArgumentParser:
     moved.add_argument("--layer", type=int, help="from 0 (default: the middle one, or all that a file has)")
     moved.add_argument("--vector", metavar="FILE", help="a .safetensors or .gguf file, instead of a style")
     moved.add_argument("--positions", default="all", help="all, prompt, generated or last (default: all)")
-    moved.add_argument("--pool", help="content (default), all, literal, last or response: what a vector is made from")
+    moved.add_argument(
+        "--pool", help="suffix (default), content, all, literal, last or response: what a vector is made from"
+    )
     moved.add_argument("--first-token", action="store_true", help="steer the first token too, as published")
     advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")

@@ -86,7 +86,8 @@ def record(
     (:func:`zkit.tokens.content_mask`), and of the answers. It leaves out the first token, and at each layer the massive
     ones (:func:`zkit.tokens.massive`, at the site), so that it does not depend on the length of the prompt through
     states that are the same in every prompt; ``first_token=True`` and ``massive=True`` let them in where ``positions``
-    cover them. ``"last"`` is over ``"all"`` unless others are given: the last token of the prompt, template included.
+    cover them. ``positions="suffix"`` are the tokens that the chat template puts after the last message. ``"last"`` is
+    over ``"all"`` unless others are given: the last token of the prompt, template included.
     ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
     States are recorded as edits in force leave them.
 
@@ -96,9 +97,8 @@ def record(
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
     where = positions if positions is not None else "content" if pool == "mean" else "all"
-    choice = _Choice(
-        parse("all" if where == "content" else where, first_token), where == "content", massive or pool == "last"
-    )
+    part = where if where in ("content", "suffix") else ""
+    choice = _Choice(parse("all" if part else where, first_token), str(part), massive or pool == "last")
     limits = room(model, batch_size, memory)
     found = _in_order(_batches(model, prompts, POOLS[pool], site, layers, choice, chat, limits, answers))
     pooled = {name: torch.stack([torch.stack(row) for row in rows]) for name, rows in found.items()}
@@ -193,15 +193,33 @@ _EVERY = parse("all", first_token=True)
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which tokens are pooled: those at some positions, of the messages only or not, massive ones among them or not."""
+    """Which tokens are pooled: those at some positions, massive ones among them or not.
+
+    part: ``"content"``, of these only the tokens of messages and answers; ``"suffix"``, those of the template after
+    the last message; ``""``, all of them.
+    """
 
     positions: Positions
-    content: bool = False
+    part: str = ""
     massive: bool = False
+
+    def own(self, content: Bool[Tensor, "batch prompt"], real: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
+        """The tokens of the part, given the tokens of the messages in the prompt's columns and the real ones."""
+        found, width = real.clone(), content.shape[1]
+        if self.part == "content":
+            found[:, :width] = content
+        else:
+            found[:, :width] &= content.flip(1).cumsum(1).flip(1) == 0
+            found[:, width:] = False
+        return found
 
     def nothing(self, layer: int) -> str:
         """What to say where no token is chosen."""
-        kind = "content" if self.content else self.positions.kind
+        if self.part == "suffix":
+            return (
+                "no usual token of a chat template follows the message; take another pool, such as positions='content'"
+            )
+        kind = self.part or self.positions.kind
         usual = "" if self.massive else f" that is not massive at layer {layer}"
         return f"positions {kind!r} choose no token of a prompt{usual}; widen them or lengthen it"
 
@@ -246,15 +264,14 @@ def _batches(
                 width = batch["input_ids"].shape[1]
             else:
                 batch, width = model.tokenize_answered(asked, [answers[i] for i in group], chat)
-            content = None
-            if choice.content:
-                content = batch["attention_mask"].bool()
-                content[:, :width] = model.content_mask(asked, chat)
+            own = None
+            if choice.part:
+                own = choice.own(model.content_mask(asked, chat), batch["attention_mask"].bool())
             found: dict[tuple[str, int], Any] = {}
             with ExitStack() as stack:
                 tracker = stack.enter_context(following(model.decoder))
                 for place, module in modules.items():
-                    keep = _keeper(found, place, len(modules), reduce, choice, content, tracker)
+                    keep = _keeper(found, place, len(modules), reduce, choice, own, tracker)
                     stack.callback(attach(module, place[0], keep).remove)
                 stack.enter_context(prompt_width(model.decoder, width))
                 stack.enter_context(torch.no_grad())
@@ -279,15 +296,15 @@ def _keeper(
     n_places: int,
     reduce: Reduce,
     choice: _Choice,
-    content: Bool[Tensor, "batch seq"] | None,
+    own: Bool[Tensor, "batch seq"] | None,
     tracker: Tracker,
 ) -> Callable[[Tensor], None]:
     def keep(h: Float[Tensor, "batch seq width"]) -> None:
         chosen, real = tracker.select(choice.positions), tracker.select(_EVERY)
         assert isinstance(chosen, Tensor) and isinstance(real, Tensor)  # the prompt is never wholly past
         chosen = chosen.to(h.device)
-        if content is not None:
-            chosen = chosen & content.to(h.device)
+        if own is not None:
+            chosen = chosen & own.to(h.device)
         if not choice.massive:
             chosen = chosen & ~massive(h.float().norm(dim=-1), real.to(h.device))
         if not bool(chosen.any(1).all()):

@@ -19,15 +19,16 @@ def actadd(
     *,
     positive: Prompt | None = None,
     negative: Prompt | None = None,
-    pool: Pool = "content",
+    pool: Pool | None = None,
     chat: bool = True,
 ) -> SteeringVector:
     """v_l = mean state of the positive prompt - mean state of the negative one, at the output of each layer l.
 
     Name a style, or give both prompts. ``layer``: one, several, or None for every layer; all of them come from one
-    forward pass. The mean runs over the tokens of the message that are not massive, because a difference of means that
-    lets in what every prompt begins with measures the lengths of the prompts; ``pool="literal"`` is the published
-    recipe, a mean over every token. Other pools are those of :func:`contrasts`. The vector is not normalised.
+    forward pass. The mean runs over the tokens that the chat template puts after the instruction, because a difference
+    of means that lets in what every prompt begins with measures the lengths of the prompts; ``pool="literal"`` is the
+    published recipe, a mean over every token. Other pools are those of :func:`zkit.steering.contrast.sides`. The vector
+    is not normalised.
 
     Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
     whose states do not differ, and as :func:`contrasts` does.

@@ -17,15 +17,17 @@ from zkit.recording import record
 from zkit.stats import Interval
 from zkit.steering.vectors import SteeringVector
 
-Pool = Literal["content", "all", "literal", "last", "response"]
+Pool = Literal["suffix", "content", "all", "literal", "last", "response"]
 _RECORDED: dict[Pool, dict[str, Any]] = {
-    "content": {},
+    "suffix": {"positions": "suffix"},
+    "content": {"positions": "content"},
     "all": {"positions": "all", "massive": True},
     "literal": {"positions": "all", "massive": True, "first_token": True},
     "last": {"pool": "last"},
     "response": {"positions": "generated"},
 }
 _POOLING: dict[Pool, str] = {
+    "suffix": "mean over the chat template's tokens after the message that are not massive",
     "content": "mean over the tokens of the message that are not massive",
     "all": "mean over all tokens but the first",
     "literal": "mean over all tokens",
@@ -33,6 +35,11 @@ _POOLING: dict[Pool, str] = {
     "response": "mean over the answer's tokens that are not massive",
 }
 ROUNDING = 1e-5  # of a state's norm: two rows of one batch can differ by that much without differing in meaning
+
+
+def default_pool(chat: bool) -> Pool:
+    """The pool that prompts get if none is named: of the template's last tokens, or without one of the text's own."""
+    return "suffix" if chat else "content"
 
 
 def contrasts(
@@ -56,22 +63,26 @@ def sides(
     negatives: Sequence[Prompt],
     layers: Sequence[int] | None = None,
     *,
-    pool: Pool = "content",
+    pool: Pool | None = None,
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
 ) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
     """Pooled states of the positive and of the negative prompts, from one pass over all of them.
 
-    pool: ``"content"``, the mean over the tokens of the messages, without the chat template and massive tokens;
-    ``"all"``, over all tokens but the first; ``"literal"``, over all tokens, the published recipe;
-    ``"last"``, the last token of the prompt; ``"response"``, the mean over the model's own greedy answer of at most
-    ``max_new_tokens``, without massive tokens. ``"all"`` and ``"literal"`` hold what every prompt begins with, in a
-    share that its length decides (:func:`zkit.steering.sink.prefix_artefact`).
+    pool: ``"suffix"``, the mean over the tokens that the chat template puts after the message, without massive ones:
+    the same tokens in the same number behind every prompt, in states that have read it (the post-instruction tokens of
+    Arditi et al. 2024); ``"content"``, over the tokens of the messages themselves, without massive ones; ``"all"``,
+    over all tokens but the first; ``"literal"``, over all tokens, the published recipe; ``"last"``, the last token of
+    the prompt; ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``, without
+    massive tokens. None takes ``"suffix"`` of a chat template, and ``"content"`` of plain text. ``"all"`` and
+    ``"literal"`` hold what every prompt begins with, in a share that its length decides
+    (:func:`zkit.steering.sink.prefix_artefact`).
     Raises ZkitError for lists of different lengths, an unknown pool, an empty answer, and as :func:`zkit.record` does.
     """
     if len(check_prompts(positives)) != len(check_prompts(negatives)):
         raise ZkitError(f"{len(positives)} positive but {len(negatives)} negative prompts; give them in pairs")
+    pool = default_pool(chat) if pool is None else pool
     if pool not in get_args(Pool):
         raise ZkitError(f"unknown pool {pool!r}; use {', '.join(get_args(Pool))}")
     prompts = [*positives, *negatives]
@@ -95,7 +106,7 @@ def mean_difference(
     negatives: Sequence[Prompt],
     layers: Sequence[int] | None = None,
     *,
-    pool: Pool = "content",
+    pool: Pool | None = None,
     chat: bool = True,
     max_new_tokens: int = 64,
     batch_size: int = 32,
@@ -119,7 +130,7 @@ def mean_difference(
         "pairs": str(len(positives)),
         "positive": str(positives[0]),
         "negative": str(negatives[0]),
-        "pooling": _POOLING[pool],
+        "pooling": _POOLING[default_pool(chat) if pool is None else pool],
     }
     return SteeringVector({l: mean[i].clone() for i, l in enumerate(chosen)}, note)
 

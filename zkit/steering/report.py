@@ -67,7 +67,7 @@ def steered(
     why = ""
     if pair is not None:
         layer, why = (found.n_layers // 2, ", the middle one") if layer is None else (layer, "")
-        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, pool=pool or "content")
+        v = actadd(found, positive=pair.positive, negative=pair.negative, layer=layer, pool=pool)
     else:
         assert read is not None
         v = read if layer is None else read.at(layer)
