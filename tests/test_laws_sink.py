@@ -20,14 +20,17 @@ USUAL = 3.0
 """More than the share of usual states (norm 2 to 10 in 32 dimensions) in any one direction, pooled."""
 
 
-FIRST, TEMPLATE, MESSAGE = 0, 3, 7
-"""Places of the first token, of one in the middle of the template, and of the second of the message."""
+FIRST, TEMPLATE, MESSAGE, LAST = 0, 3, 7, -1
+"""Places of the first token, of one in the middle of the template before the message, of the second of the message, and
+of the last of the template after it."""
+FREE = ("suffix", "content")
+"""Pools that must not depend on the length of a prompt; the first is the default."""
 
 
 def planted(model, direction, places=(FIRST,)):
     """Edits that give tokens huge states at the first layer; the residual stream carries them on."""
-    huge = [edits.add("layer", 0, SIZE * direction, positions.span(i, i + 1, first_token=i == 0)) for i in places]
-    return zkit.edit(model, huge)
+    at = [positions.last(1) if i == LAST else positions.span(i, i + 1, first_token=i == 0) for i in places]
+    return zkit.edit(model, [edits.add("layer", 0, SIZE * direction, where) for where in at])
 
 
 def direction(model):
@@ -37,7 +40,7 @@ def direction(model):
 lengths = st.tuples(st.integers(1, 15), st.integers(20, 90))
 
 
-places = st.lists(st.sampled_from([FIRST, TEMPLATE, MESSAGE]), min_size=1, unique=True)
+places = st.lists(st.sampled_from([FIRST, TEMPLATE, MESSAGE, LAST]), min_size=1, unique=True)
 
 
 @few
@@ -50,17 +53,19 @@ def test_the_default_vector_knows_no_massive_token_and_the_literal_one_follows_t
     t_plus, t_minus = (len(ids) for ids in reference.rows(model, [plus, minus]))
     literally = SIZE * len(where) * (1 / t_plus - 1 / t_minus)
     without_first = SIZE * len({*where} - {FIRST}) * (1 / (t_plus - 1) - 1 / (t_minus - 1))
-    pools = ("content", "all", "literal")
+    pools = (*FREE, "all", "literal")
     bare = {pool: actadd(model, positive=plus, negative=minus, pool=pool) for pool in pools}
     with planted(model, s, where):
         found = {pool: actadd(model, positive=plus, negative=minus, pool=pool) for pool in pools}
-    if MESSAGE not in where:  # at the planted layer: nothing of it, to the bit
-        assert torch.equal(found["content"].vectors[0], bare["content"].vectors[0])
+        assert torch.equal(actadd(model, positive=plus, negative=minus).vectors[0], found[FREE[0]].vectors[0])
+    for pool, inside in (("suffix", LAST), ("content", MESSAGE)):
+        if inside not in where:  # at the planted layer: nothing of it, to the bit
+            assert torch.equal(found[pool].vectors[0], bare[pool].vectors[0])
     for pool, expected in (("all", without_first), ("literal", literally)):
         moved = found[pool].vectors[0] - bare[pool].vectors[0]
         assert torch.allclose(moved, expected * s, rtol=1e-5, atol=5e-3)
     for layer in bare["content"].layers:
-        assert abs(float(found["content"].vectors[layer] @ s)) < USUAL
+        assert all(abs(float(found[pool].vectors[layer] @ s)) < USUAL for pool in FREE)
         for pool, expected in (("all", without_first), ("literal", literally)):
             assert math.isclose(float(found[pool].vectors[layer] @ s), expected, rel_tol=0.05, abs_tol=USUAL)
 
@@ -73,7 +78,7 @@ def test_pooled_states_do_not_grow_or_shrink_with_length(pair, where):
     texts = ["ab " * n for n in pair]
     tokens = [len(ids) for ids in reference.rows(model, texts)]
     with planted(model, s, where):
-        default = zkit.record(model, texts)
+        default = torch.cat([zkit.record(model, texts, positions=part) for part in FREE])
         literal = zkit.record(model, texts, positions="all", massive=True, first_token=True)
         streamed = zkit.mean_state(model, iter(texts))
     assert float((default @ s).abs().max()) < USUAL
@@ -91,11 +96,12 @@ def test_massive_tokens_in_the_weights_of_the_template_and_of_the_message():
         model.hf.get_input_embeddings().weight[token] = SIZE * s
     for pair in [(2, 30), (30, 2), (1, 8)]:
         plus, minus = ("a^" + "b " * n for n in pair)
-        default, literal = (actadd(model, positive=plus, negative=minus, pool=p) for p in ("content", "literal"))
+        free = [actadd(model, positive=plus, negative=minus, pool=p) for p in FREE]
+        literal = actadd(model, positive=plus, negative=minus, pool="literal")
         rows = reference.rows(model, [plus, minus])
         share = [sum(token in (first, newline, word) for token in ids) / len(ids) for ids in rows]
-        for layer in default.layers:
-            assert abs(float(default.vectors[layer] @ s)) < USUAL
+        for layer in literal.layers:
+            assert all(abs(float(v.vectors[layer] @ s)) < USUAL for v in free)
             expected = SIZE * (share[0] - share[1])
             assert math.isclose(float(literal.vectors[layer] @ s), expected, rel_tol=0.05, abs_tol=USUAL)
 
@@ -111,9 +117,7 @@ def test_a_sink_in_the_weights(pair):
     plus, minus = ("^" + "ab " * n for n in pair)
     t_plus, t_minus = 3 * pair[0] + 1, 3 * pair[1] + 1
     assume(t_plus != t_minus)
-    default, literal = (
-        actadd(model, positive=plus, negative=minus, chat=False, pool=pool) for pool in ("content", "literal")
-    )
+    default, literal = (actadd(model, positive=plus, negative=minus, chat=False, pool=p) for p in (None, "literal"))
     for layer in default.layers:
         assert abs(float(default.vectors[layer] @ s)) < USUAL
         assert math.isclose(

@@ -61,7 +61,7 @@ def test_steer_prints_the_baseline_and_the_steered_answers(capsys, embedded):
     usual = float(reference_norms(embedded)[3])
     assert head == {
         "model": "embedded, layers 0 to 9",
-        "vector": "terse: mean over the tokens of the message that are not massive",
+        "vector": "terse: mean over the chat template's tokens after the message that are not massive",
         "layer": "3",
         "alpha": "2",
         "dose": f"{2 * v.norm / usual:.3g}",
@@ -80,7 +80,7 @@ def test_own_instructions_positions_and_the_sink(capsys, embedded):
     words = ["--positive", "Ask back.", "--negative", "Tell me all.", "--layer", 2, "--alpha", 3]
     v, literal = (
         actadd(embedded, positive="Ask back.", negative="Tell me all.", layer=2, pool=pool)
-        for pool in ("content", "literal")
+        for pool in ("suffix", "literal")
     )
     for more, vector, options in [
         ([], v, {}),
@@ -125,12 +125,12 @@ SHORT = ["--max-new-tokens", "16", *(word for question in QUESTIONS[:3] for word
 
 def test_diagnose_prints_and_writes_what_the_library_recommends(capsys, embedded, tmp_path):
     file = tmp_path / "found.json"
-    text = say(capsys, "diagnose", "--style", "socratic", "--json", file, *SHORT)
-    want = diagnose(embedded, STYLES["socratic"], QUESTIONS[:3], max_new_tokens=16)
+    text = say(capsys, "diagnose", "--style", "terse", "--json", file, *SHORT)
+    want = diagnose(embedded, STYLES["terse"], QUESTIONS[:3], max_new_tokens=16)
     written = json.loads(file.read_text())
     assert [written[name] for name in ("layer", "alpha", "dose")] == [want.layer, want.alpha, want.dose]
     assert written["reasons"] == list(want.reasons) and all(reason in text for reason in want.reasons)
-    assert (written["model"], written["positive"]) == ("embedded", STYLES["socratic"].positive)
+    assert (written["model"], written["positive"]) == ("embedded", STYLES["terse"].positive)
     assert [row["effect"] for row in written["table"]] == pytest.approx(want.table["effect"].tolist())
     assert [row["broken"] for row in written["curve"]] == pytest.approx(want.curve["broken"].tolist())
     lines = text.splitlines()
@@ -150,9 +150,8 @@ def test_diagnose_prints_and_writes_what_the_library_recommends(capsys, embedded
 def test_the_command_that_diagnose_prints_applies_its_recommendation(capsys, tmp_path):
     terse = STYLES["terse"]
     words = ["--positive", f'{terse.positive} Don\'t "pad".', "--negative", terse.negative]
-    words += ["--max-new-tokens", "24", *(word for question in QUESTIONS[:6] for word in ("--question", question))]
     file = tmp_path / "found.json"
-    text = say(capsys, "diagnose", *words, "--dtype", "float32", "--json", file)
+    text = say(capsys, "diagnose", *words, "--dtype", "float32", "--json", file, *SHORT)
     written, command = json.loads(file.read_text()), shlex.split(text.splitlines()[-1])
     assert command[:3] == ["python", "-m", "zkit"]
     head, answers = headed(say(capsys, *command[3:], "--max-new-tokens", 4))

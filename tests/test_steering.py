@@ -36,13 +36,15 @@ def states(model, prompt):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_style_vector_is_the_difference_of_means(style):
     model = tiny.shared()
-    v, literal = actadd(model, style), actadd(model, style, pool="literal")
+    v, content, literal = actadd(model, style), *(actadd(model, style, pool=p) for p in ("content", "literal"))
     plus, minus = states(model, STYLES[style].positive), states(model, STYLES[style].negative)
     before, after = model.template_width
     own, other = (side[before : len(side) - after] for side in (plus, minus))
+    behind, follows = (side[len(side) - after :] for side in (plus, minus))
     assert v.layers == literal.layers == [0, 1, 2, 3]
     for l in v.layers:
-        assert torch.allclose(v.vectors[l], own[:, l].mean(0) - other[:, l].mean(0), atol=1e-4)
+        assert torch.allclose(v.vectors[l], behind[:, l].mean(0) - follows[:, l].mean(0), atol=1e-4)
+        assert torch.allclose(content.vectors[l], own[:, l].mean(0) - other[:, l].mean(0), atol=1e-4)
         assert torch.allclose(literal.vectors[l], plus[:, l].mean(0) - minus[:, l].mean(0), atol=1e-4)
 
 
@@ -70,7 +72,7 @@ def test_own_prompts_and_sign():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert actadd(model, positive=chat, negative="Hi", layer=0).norm > 0
     assert v.note["positive"] == "yes"
-    assert v.note["pooling"] == "mean over the tokens of the message that are not massive"
+    assert v.note["pooling"] == "mean over the chat template's tokens after the message that are not massive"
 
 
 def test_steering_adds_alpha_times_the_vector():

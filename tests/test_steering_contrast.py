@@ -57,6 +57,8 @@ def pooled(model, prompt, pool):
         return states[0 if pool == "literal" else 1 :].mean(0)
     if pool == "content":
         return usual_mean(states[message], states)
+    if pool == "suffix":
+        return usual_mean(states[message.stop :], states)
     if pool == "last":
         return states[-1]
     [ids] = reference.rows(model, [prompt])
@@ -72,7 +74,7 @@ def wanted(model, pool, plus=PLUS, minus=MINUS):
     return [torch.stack([pooled(model, p, pool) for p in side]) for side in (plus, minus)]
 
 
-@pytest.mark.parametrize("pool", ["content", "all", "literal", "last"])
+@pytest.mark.parametrize("pool", ["suffix", "content", "all", "literal", "last"])
 @pytest.mark.parametrize("family", ["qwen3", "gemma3"])
 def test_each_pool_is_the_difference_of_the_states_it_names(family, pool):
     model = tiny.shared(family)
@@ -151,6 +153,7 @@ def test_actadd_is_the_mean_difference_of_one_pair(options):
 def test_the_note_says_how_states_were_pooled():
     model = tiny.shared()
     notes = {
+        "suffix": "mean over the chat template's tokens after the message that are not massive",
         "content": "mean over the tokens of the message that are not massive",
         "all": "mean over all tokens but the first",
         "literal": "mean over all tokens",
@@ -219,7 +222,7 @@ def test_bad_input():
     silent.hf.lm_head.bias = torch.nn.Parameter(torch.eye(272)[tiny.END], requires_grad=False)
     calls = {
         "4 positive but 3 negative prompts": lambda: contrasts(model, PLUS, MINUS[:3]),
-        "unknown pool 'max'; use content, all, literal": lambda: contrasts(model, PLUS, MINUS, pool="max"),
+        "unknown pool 'max'; use suffix, content, all, literal": lambda: contrasts(model, PLUS, MINUS, pool="max"),
         "with nothing to pool; change it": lambda: contrasts(silent, PLUS, MINUS, pool="response"),
         "no layer 4": lambda: contrasts(model, PLUS, MINUS, [4]),
         "no layers asked": lambda: mean_difference(model, PLUS, MINUS, []),

@@ -134,7 +134,7 @@ def test_steering_is_deterministic(seed, layer, alpha):
     assert torch.equal(again.vectors[layer], before.vectors[layer])
 
 
-LAYER, DOSE, TOKENS = 1, 0.3, 64
+LAYER, DOSE, TOKENS = 5, 0.2, 64
 MEASURES = {"formal": formality, "socratic": question_share, "dry-wit": dryness}
 
 

@@ -269,18 +269,18 @@ def test_phases_do_not_depend_on_order_or_index():
 def test_the_positive_vector_makes_the_positive_answers_likelier(embedded):
     usual = reference_norms(embedded)
     for name in ("terse", "formal", "socratic", "dry-wit"):
-        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 3)
+        given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 5)
         means = []
         for size in (-0.3, 0.0, 0.3):
             with steer(embedded, v, alpha_for(size, v, usual)):
                 found = preference(embedded, given)
             assert len(found) == len(given.questions)
             means.append(sum(found) / len(found))
-        assert means[0] + 0.03 < means[1] < means[2] - 0.03 and means[2] - means[0] > 0.15, name
+        assert means[0] + 0.1 < means[1] < means[2] - 0.05, name
     [rival] = random_like(v, 1)
     with steer(embedded, rival, alpha_for(0.3, v, usual)):
         found = preference(embedded, given)
-    assert abs(sum(found) / len(found) - means[1]) < 0.25 * (means[2] - means[0])
+    assert abs(sum(found) / len(found) - means[1]) < 0.5 * (means[2] - means[1])
 
 
 def sides(given):
@@ -365,7 +365,7 @@ def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypa
         return found.assign(broken=lost, answered=~lost, reply=kinds, changed=changed)
 
     monkeypatch.setattr(module, "judge_texts", sound_again)
-    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:6], doses=[0.1, 0.3, 0.6], max_new_tokens=24)
+    found = diagnose(embedded, STYLES["terse"], QUESTIONS[:4], doses=[0.1, 0.3, 0.6], max_new_tokens=12)
     assert found.curve["broken"].tolist() == [0, 1, 0]
     assert found.dose == 0.1
 
@@ -389,7 +389,7 @@ def test_diagnoses_refused(embedded):
         "at least two": lambda: diagnose(embedded, terse, ASKED[:1]),
         "must be a list, got the string": lambda: diagnose(embedded, terse, ASKED[0]),
         "even at a dose of 5 .* are no answers": lambda: diagnose(
-            embedded, terse, QUESTIONS[:6], doses=[9, 5], max_new_tokens=24
+            embedded, terse, ASKED, doses=[9, 5], max_new_tokens=12
         ),
     }
     for message, call in calls.items():

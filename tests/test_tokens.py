@@ -16,6 +16,7 @@ texts = st.text(max_size=12) | st.sampled_from(
     ["user", "<|im_start|>user\n", "s", "\n", " ", "<think>\n\n</think>\n\n", "assistant", "<|im_end|>", "é"]
 )
 talks = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), texts), min_size=1, max_size=4)
+talks = talks.filter(lambda talk: talk[-1] != ("assistant", ""))  # there is nothing to go on with
 
 
 def expected(model, messages):
@@ -23,7 +24,10 @@ def expected(model, messages):
     parts = []
     for role, content in messages:
         parts += [(f"<|im_start|>{role}\n", False), (content, True), ("<|im_end|>\n", False)]
-    parts.append(("<|im_start|>assistant\n<think>\n\n</think>\n\n", False))
+    if messages[-1][0] == "assistant":  # the model goes on with that message
+        parts.pop()
+    else:
+        parts.append(("<|im_start|>assistant\n<think>\n\n</think>\n\n", False))
     return [own for text, own in parts for _ in model.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
@@ -69,7 +73,6 @@ END = "<|im_end|>\n{% endfor %}"
     [
         (START + "{{ m.content | upper }}" + END, "Hi there", "does not leave the message 'Hi there' of prompt 0"),
         (START + "{{ m.content }}{{ m.content }}" + END, "Hi", "does not leave the message 'Hi' of prompt 0"),
-        (START + END, "Hi", "does not leave the message 'Hi' of prompt 0"),
         (START + "{{ m.content }}{% if 'x' in m.content %}!{% endif %}" + END, "x", "because of what they say"),
     ],
 )
@@ -92,11 +95,6 @@ def test_messages_may_come_in_another_order_than_they_were_given():
     talk = as_talk([("system", "abc"), ("user", "de")])
     ids, mask = model.tokenize([talk])["input_ids"][0], model.content_mask([talk])[0]
     assert model.tokenizer.decode(ids[mask]) == "deabc"
-
-
-def test_a_content_that_is_no_text_is_refused():
-    with pytest.raises(zkit.ZkitError, match="prompt 0 has a content that is no text"):
-        tiny.shared().content_mask([as_talk([("user", 7)])])
 
 
 def test_tokens_over_the_edge_of_a_message():

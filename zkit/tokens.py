@@ -49,8 +49,7 @@ def content_mask(model: Model, prompts: Sequence[Prompt], chat: bool = True) -> 
     """The tokens of the messages' contents, left-padded as :meth:`zkit.Model.tokenize` pads the same prompts.
 
     With ``chat=False`` nothing is template: every real token is content. Raises ZkitError as `tokenize` and
-    :func:`spans` do, for a message whose content is not a text, and for a tokenizer that does not tell which
-    characters a token stands for.
+    :func:`spans` do, and for a tokenizer that does not tell which characters a token stands for.
     """
     real = model.tokenize(prompts, chat)["attention_mask"].bool()
     if not chat:
@@ -65,8 +64,6 @@ def content_mask(model: Model, prompts: Sequence[Prompt], chat: bool = True) -> 
     for i, (prompt, text) in enumerate(zip(prompts, model.render(prompts), strict=True)):
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         contents = [message["content"] for message in messages]
-        if not all(isinstance(content, str) for content in contents):
-            raise ZkitError(f"a message of prompt {i} has a content that is no text; give texts")
         marks = zip(messages, marked(len(messages)), strict=True)
         bare = [{**message, "content": mark} for message, mark in marks]
         key = tuple(map(str, bare))
