@@ -13,7 +13,19 @@ import zkit
 ROOT = Path(zkit.__file__).parent
 _ACCESS = [
     *("cache", "sources", "gguf_model", "loading", "prompts", "template_trial", "templates", "tokens", "packing"),
-    *("memory", "sites", "eager", "positions", "edits", "folding", "prefill", "batching", "recording", "scoring"),
+    *(
+        "memory",
+        "sites",
+        "eager",
+        "positions",
+        "choice",
+        "edits",
+        "folding",
+        "prefill",
+        "batching",
+        "recording",
+        "scoring",
+    ),
     *("generation", "probe", "models", "anatomies", "refusals"),
 ]
 LAYERS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zkit.batching import check_rows_free, tokens
+from zkit.choice import Choice
 from zkit.errors import ZkitError
 from zkit.memory import Room, room
 from zkit.packing import OVERHEAD, packed
@@ -98,7 +98,7 @@ def record(
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
     where = positions if positions is not None else "content" if pool == "mean" else "all"
     part = where if where in ("content", "suffix") else ""
-    choice = _Choice(parse("all" if part else where, first_token), str(part), massive or pool == "last")
+    choice = Choice(parse("all" if part else where, first_token), str(part), massive or pool == "last")
     limits = room(model, batch_size, memory)
     found = _in_order(_batches(model, prompts, POOLS[pool], site, layers, choice, chat, limits, answers))
     pooled = {name: torch.stack([torch.stack(row) for row in rows]) for name, rows in found.items()}
@@ -167,7 +167,7 @@ def token_states(
     Raises as :func:`record` does.
     """
     limits = room(model, batch_size, memory)
-    every = _Choice(_EVERY, massive=True)
+    every = Choice(_EVERY, massive=True)
     found = _in_order(_batches(model, prompts, _every_token, site, layers, every, chat, limits))
     states = {name: [torch.stack(row, dim=1) for row in rows] for name, rows in found.items()}
     return states[site] if isinstance(site, str) else states
@@ -191,39 +191,6 @@ POOLS: dict[str, Reduce] = {"mean": _mean, "last": _last}
 _EVERY = parse("all", first_token=True)
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """Which tokens are pooled: those at some positions, massive ones among them or not.
-
-    part: ``"content"``, of these only the tokens of messages and answers; ``"suffix"``, those of the template after
-    the last message; ``""``, all of them.
-    """
-
-    positions: Positions
-    part: str = ""
-    massive: bool = False
-
-    def own(self, content: Bool[Tensor, "batch prompt"], real: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
-        """The tokens of the part, given the tokens of the messages in the prompt's columns and the real ones."""
-        found, width = real.clone(), content.shape[1]
-        if self.part == "content":
-            found[:, :width] = content
-        else:
-            found[:, :width] &= content.flip(1).cumsum(1).flip(1) == 0
-            found[:, width:] = False
-        return found
-
-    def nothing(self, layer: int) -> str:
-        """What to say where no token is chosen."""
-        if self.part == "suffix":
-            return (
-                "no usual token of a chat template follows the message; take another pool, such as positions='content'"
-            )
-        kind = self.part or self.positions.kind
-        usual = "" if self.massive else f" that is not massive at layer {layer}"
-        return f"positions {kind!r} choose no token of a prompt{usual}; widen them or lengthen it"
-
-
 class _Enough(Exception):
     """Raised by the hook on the last layer wanted: the rest of the forward pass is not needed."""
 
@@ -234,7 +201,7 @@ def _batches(
     reduce: Reduce,
     site: str | Several,
     layers: Sequence[int] | None,
-    choice: _Choice,
+    choice: Choice,
     chat: bool,
     limits: Room,
     answers: Sequence[str] | None = None,
@@ -295,7 +262,7 @@ def _keeper(
     place: tuple[str, int],
     n_places: int,
     reduce: Reduce,
-    choice: _Choice,
+    choice: Choice,
     own: Bool[Tensor, "batch seq"] | None,
     tracker: Tracker,
 ) -> Callable[[Tensor], None]:

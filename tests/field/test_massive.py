@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import zkit
-from zkit.steering import STYLES, actadd, sink
+from zkit.stats import bootstrap_mean
+from zkit.steering import STYLES, actadd, alpha_for, poles, preference, reference_norms, sink, steer
+from zkit.steering.diagnose import QUESTIONS
 from zkit.tokens import MASSIVE
 
 LAYERS = (8, 12, 16)
@@ -48,3 +50,21 @@ def test_the_threshold_stands_in_a_wide_gap(field_model):
     print("\n" + table.groupby(["layer", "massive"])["ratio"].agg(["count", "min", "max"]).round(1).to_string())
     assert usual["ratio"].max() < 0.75 * MASSIVE < 1.5 * MASSIVE < massive["ratio"].min()
     assert massive["template"].all() and massive.groupby(["prompt", "layer"]).size().min() > 1
+
+
+def test_default_vectors_move_every_style_towards_its_positive_pole(field_model):
+    """By the model's preference between its own two kinds of answers; means over the message are printed beside."""
+    layer, usual, rows = field_model.n_layers * 7 // 12, reference_norms(field_model), []
+    for name, style in STYLES.items():
+        given = poles(field_model, style, QUESTIONS[:6], 40)
+        for pool in ("suffix", "content", "literal"):
+            v = actadd(field_model, name, layer, pool=pool)
+            moved = []
+            for sign in (1, -1):
+                with steer(field_model, v, alpha_for(sign * 0.3, v, usual)):
+                    moved.append(preference(field_model, given))
+            gain = bootstrap_mean([up - down for up, down in zip(*moved, strict=True)])
+            rows.append({"style": name, "pool": pool, "gain": gain.value, "low": gain.low, "high": gain.high})
+    table = pd.DataFrame(rows)
+    print(f"\nlayer {layer}, dose ±0.3, nats per token\n" + table.round(3).to_string(index=False))
+    assert (table.loc[table["pool"] == "suffix", "low"] > 0).all()
