@@ -25,7 +25,7 @@ from zkit.organism.requirements import misses
 from zkit.organism.style.axes import AXES
 from zkit.organism.style.outcomes import ask, calibration, outcome, sound, texts
 from zkit.organism.style.requests import neutral_prompts
-from zkit.organism.style.steered import choose_layer, response
+from zkit.organism.style.steered import choose_layer, responses
 from zkit.organism.tasks import exact, held_out_tasks
 from zkit.organism.topic_table import topics
 from zkit.organism.two_step import FACTORS
@@ -105,7 +105,7 @@ def evaluate(model: Model) -> dict[str, Any]:
                 "layer": layer,
                 "layer_rule": LAYER_RULE,
                 "moves_by_layer": moves,
-                "by_dose": [asdict(r) for r in response(model, axis, layer, doses, reference=usual)],
+                "by_dose": [asdict(r) for r in responses(model, {axis: layer}, doses, reference=usual)[axis]],
             }
             bar.update()
     return {**figures, "evaluation_seconds": round(time.monotonic() - start, 1)}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
+from zkit.generation import complete
 from zkit.models import Model
 from zkit.organism.style.explain import could_write
 from zkit.organism.style.measures import TEXT_MEASURES, Probe, log_odds, probes, words
 from zkit.organism.style.outcomes import LONGEST
 from zkit.organism.style.requests import neutral_prompts
 from zkit.organism.topic_table import topics
-from zkit.refusals import Refusals
 from zkit.stats import Interval, bootstrap_mean, wilson
-from zkit.steering import SteeringVector, actadd, alpha_for, edits, reference_norms, sweep
+from zkit.steering import SteeringVector, actadd, alpha_for, edits, reference_norms
 
 TRIAL_DOSE = 0.3
 
@@ -73,36 +73,35 @@ def choose_layer(
     return max(moves, key=lambda layer: moves[layer]), moves
 
 
-def response(
+def responses(
     model: Model,
-    axis: str,
-    layer: int,
+    layers: Mapping[str, int],
     doses: Sequence[float],
     split: str = "test",
     reference: Float[Tensor, " n_layers"] | None = None,
     n_topics: int | None = None,
     longest: int = LONGEST,
-) -> list[Response]:
-    """The axis under its own vector at one layer, at each dose, on the topics of a split or its first `n_topics`.
-
-    Texts have at most `longest` tokens.
+) -> dict[str, list[Response]]:
+    """Each axis under its own vector, at its layer of `layers`, at each dose: on the topics of a split or its first
+    `n_topics`. Texts have at most `longest` tokens; those of all axes share batches.
     """
     usual = reference_norms(model) if reference is None else reference
-    v = actadd(model, axis, layer)
+    vectors = {axis: actadd(model, axis, layer) for axis, layer in layers.items()}
     items, about, given = neutral_prompts(split)[:n_topics], topics(split)[:n_topics], neutral_probes(split)[:n_topics]
-    asked = [item.prompt for item in items]
-    none = Refusals()  # the corpus holds none
-    table = sweep(model, v, None, asked, doses=doses, reference=usual, max_new_tokens=longest, refusals=none)
-    leans = leaning(model, [(v, dose) for dose in doses], axis, given, usual)
-    found = []
-    for i, dose in enumerate(doses):
-        written = table["text"].tolist()[i * len(about) : (i + 1) * len(about)]
+    places = [(axis, dose) for axis in layers for dose in doses]
+    alphas = {(axis, dose): alpha_for(dose, vectors[axis], usual) for axis, dose in places}
+    arms = [edits(model, vectors[axis], alphas[axis, dose]) for axis, dose in places]
+    answers = complete(model, [item.prompt for item in items], arms, max_new_tokens=longest)
+    leans = {axis: leaning(model, [(v, dose) for dose in doses], axis, given, usual) for axis, v in vectors.items()}
+    found: dict[str, list[Response]] = {axis: [] for axis in layers}
+    for (axis, dose), row in zip(places, answers, strict=True):
+        written = [answer.text for answer in row]
         hits = sum(could_write(topic, text) for topic, text in zip(about, written, strict=True))
-        found.append(
+        found[axis].append(
             Response(
                 dose,
-                alpha_for(dose, v, usual),
-                bootstrap_mean(leans[i]),
+                alphas[axis, dose],
+                bootstrap_mean(leans[axis][len(found[axis])]),
                 bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
                 bootstrap_mean([words(text) for text in written]),
                 wilson(hits, len(about)),
