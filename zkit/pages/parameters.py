@@ -31,7 +31,7 @@ _FileOrFolder = Annotated[_Path, Field(json_schema_extra={"reads": "file or fold
 """A path of what a chapter reads: it must be there, and its contents are part of what the page was made from."""
 
 VOCABULARY: dict[str, tuple[Any, str]] = {
-    "model": (Annotated[str, Field(min_length=1)], '"embedded", a Hugging Face id or the path of a model folder'),
+    "model": (Annotated[str, Field(min_length=1)], '"embedded", a Hugging Face id, or a folder or GGUF file'),
     "dtype": (Literal["auto", "float32", "bfloat16", "float16"], 'number format of the weights ("auto": the model\'s)'),
     "device": (
         Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")],
