@@ -277,13 +277,43 @@ def test_generation_module_is_what_model_generate_uses():
     assert generation.complete(tiny.shared(), PROMPTS, max_new_tokens=3) == expected(tiny.shared(), PROMPTS, 3)
 
 
-def test_the_output_matrix_is_never_multiplied_row_by_row():
-    """A head that gets a strided view of the states copies its matrix for every row of the batch on a CPU."""
-    model = tiny.model()
-    seen = []
-    handle = model.hf.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model.generate(["one prompt", "another, longer prompt"], max_new_tokens=3)
-    log_probs(model, ["one prompt", "another, longer prompt"], ["yes", "no"])
+def test_the_output_matrix_multiplies_the_wanted_states_alone():
+    """Not those of padding and of tokens that nobody asks about; and as one matrix: given a batch of rows with gaps,
+    a head on a CPU copies its weights for every row."""
+    model, seen = tiny.model(), []
+    handle = model.hf.lm_head.register_forward_hook(lambda _, args, out: seen.append(args[0].shape[:2]))
+    prompts, tails = ["one prompt", "another, longer prompt"], ["yes, please", "no"]
+    n = [len(model.tokenizer(tail, add_special_tokens=False).input_ids) for tail in tails]
+    model.generate(prompts, max_new_tokens=3)
+    assert sum(columns for _, columns in seen) <= 2 * 3
+    seen.clear()
+    log_probs(model, prompts, tails)
+    next_log_probs(model, prompts, tails, after=[[1, n[0]], [0]])
     handle.remove()
-    assert len(seen) >= 3
-    assert all(states.is_contiguous() and states.shape[1] <= 4 for states in seen), [x.shape for x in seen]
+    assert seen == [(1, sum(n)), (1, 3)]
+
+
+def test_distributions_after_some_tokens_are_those_among_all():
+    model, tails = tiny.shared(), ["yes, please", "no", "perhaps"]
+    n = [len(model.tokenizer(tail, add_special_tokens=False).input_ids) for tail in tails]
+    after = [[0, n[0]], [n[1]], range(n[2])]
+    arms = [[], [edits.add("layer", 1, reference.random_vector(model, 0))]]
+    every = next_log_probs(model, PROMPTS, tails, arms)
+    for arm, whole in zip(next_log_probs(model, PROMPTS, tails, arms, after=after), every, strict=True):
+        for rows, here, among_all in zip(after, arm, whole, strict=True):
+            assert torch.allclose(here, among_all[list(rows)], atol=TOLERANCE)
+    for wrong, words in (
+        ([[0]] * 2, "after has 2 lists"),
+        ([[0], [0], []], r"after\[2\]"),
+        ([[0], [1, 0], [0]], "ascending"),
+        ([[0], [0], [n[2] + 1]], rf"from 0 to {n[2]}"),
+    ):
+        with pytest.raises(zkit.ZkitError, match=words):
+            next_log_probs(model, PROMPTS, tails, after=wrong)
+
+
+def test_a_model_that_computes_logits_elsewhere_is_refused():
+    model = tiny.model()
+    model.hf.get_output_embeddings = torch.nn.Identity  # not what the logits come from
+    with pytest.raises(zkit.ZkitError, match="another way than its output embeddings"):
+        model.generate(["one prompt"], max_new_tokens=2)

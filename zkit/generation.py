@@ -16,10 +16,10 @@ from zkit.errors import ZkitError
 from zkit.memory import room
 from zkit.packing import OVERHEAD, packed
 from zkit.positions import prompt_width
-from zkit.prefill import Reading, joined, padded, read, reusable
+from zkit.prefill import Reading, joined, last_column, padded, read, reusable
 from zkit.progress import progress
-from zkit.prompts import Prompt, check_answers
-from zkit.scoring import check_logits, scored
+from zkit.prompts import Prompt, check_answers, check_prompts
+from zkit.scoring import check_logits, continued, places, scored
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -127,8 +127,8 @@ def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, b
                 ended = torch.isin(last, ends)
                 bar.update(len(rows))
                 while len(steps) < left and int(ended.sum()) <= ENDED * len(rows):
-                    reading, logits = read(model, reading, _column(steps[-1]), 1)
-                    steps.append(_best(model, logits))
+                    reading, token = _read_on(model, reading, _column(steps[-1]))
+                    steps.append(token)
                     ended |= torch.isin(steps[-1], ends)
                     bar.update(len(rows))
                 for row, tail in zip(rows, torch.stack(steps, 1).tolist(), strict=True):
@@ -138,8 +138,7 @@ def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, b
                     return found
                 rows, reading = [rows[i] for i in on], reading.kept(on)
                 block.go_on_with(batch.edits(rows))
-                reading, logits = read(model, reading, _column(steps[-1][on]), 1)
-                last = _best(model, logits)
+                reading, last = _read_on(model, reading, _column(steps[-1][on]))
 
 
 def _read_rest(model: Model, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
@@ -152,9 +151,9 @@ def _read_rest(model: Model, batch: Batch, apart: bool, block: Block) -> tuple[R
         reading = batch.reading.picked(group) if len(groups) > 1 else batch.reading
         block.go_on_with(batch.edits(group))
         with prompt_width(model.decoder, reading.ids.shape[1] + new.ids.shape[1]):
-            reading, logits = read(model, reading, new, 1)
+            reading, token = _read_on(model, reading, new)
         parts.append(reading)
-        last.append(_best(model, logits))
+        last.append(token)
     if len(groups) == 1:
         return parts[0], last[0]
     order = torch.tensor([i for group in groups for i in sorted(group)]).argsort()
@@ -167,10 +166,12 @@ def _column(tokens: Int[Tensor, " rows"]) -> Reading:
     return Reading(tokens.unsqueeze(1), torch.ones_like(tokens).unsqueeze(1))
 
 
-def _best(model: Model, logits: Float[Tensor, "rows 1 vocab"] | None) -> Int[Tensor, " rows"]:
+def _read_on(model: Model, so_far: Reading, new: Reading) -> tuple[Reading, Int[Tensor, " rows"]]:
+    """Read new columns, and say each row's next token."""
+    reading, logits = read(model, so_far, new, last_column(new))
     assert logits is not None
     check_logits(logits)
-    return logits[:, -1].argmax(-1).to(model.device)
+    return reading, logits.argmax(-1).to(model.device)
 
 
 def _completion(model: Model, new: list[int], ends: Tensor, limit: int) -> Completion:
@@ -223,10 +224,12 @@ def log_probs(
     check_answers(prompts, continuations)
 
     def own(logits: Tensor, tail: Tensor) -> Tensor:
-        wide = logits[:-1].float()
+        wide = logits.float()
         return wide.gather(-1, tail.unsqueeze(-1)).squeeze(-1) - wide.logsumexp(-1)
 
-    found = scored(model, prompts, continuations, arms, own, chat, room(model, batch_size, memory), prefix)
+    tails = continued(model, continuations)
+    before = [range(len(tail)) for tail in tails]
+    found = scored(model, prompts, tails, before, arms, own, chat, room(model, batch_size, memory), prefix)
     return found[0] if arms is None else found
 
 
@@ -238,11 +241,12 @@ def next_log_probs(
     arms: None = None,
     *,
     among: Sequence[int] | None = ...,
+    after: Sequence[Sequence[int]] | None = ...,
     chat: bool | Sequence[bool] = ...,
     batch_size: int | None = ...,
     memory: int | None = ...,
     prefix: bool = ...,
-) -> list[Float[Tensor, "n_tokens+1 among"]]: ...
+) -> list[Float[Tensor, "n_rows among"]]: ...
 @overload
 def next_log_probs(
     model: Model,
@@ -251,11 +255,12 @@ def next_log_probs(
     arms: Arms,
     *,
     among: Sequence[int] | None = ...,
+    after: Sequence[Sequence[int]] | None = ...,
     chat: bool | Sequence[bool] = ...,
     batch_size: int | None = ...,
     memory: int | None = ...,
     prefix: bool = ...,
-) -> list[list[Float[Tensor, "n_tokens+1 among"]]]: ...
+) -> list[list[Float[Tensor, "n_rows among"]]]: ...
 def next_log_probs(
     model: Model,
     prompts: Sequence[Prompt],
@@ -263,17 +268,20 @@ def next_log_probs(
     arms: Arms | None = None,
     *,
     among: Sequence[int] | None = None,
+    after: Sequence[Sequence[int]] | None = None,
     chat: bool | Sequence[bool] = True,
     batch_size: int | None = None,
     memory: int | None = None,
     prefix: bool = True,
-) -> list[Float[Tensor, "n_tokens+1 among"]] | list[list[Float[Tensor, "n_tokens+1 among"]]]:
+) -> list[Float[Tensor, "n_rows among"]] | list[list[Float[Tensor, "n_rows among"]]]:
     """Teacher-forced log-probabilities (nats) of next tokens, before each token of the continuation and after it.
 
-    Row t is the distribution after t tokens of ``continuations[i]``; without continuations there is one row, the
-    token after the prompt. ``among``: the ids of the tokens to tell of, in this order (None: the whole vocabulary);
-    whichever, the distribution is over the whole vocabulary. Arms and options as for :func:`log_probs`. Raises as it
-    does, for an unknown token, and for more distributions than fit into the memory that is free.
+    Row t is the distribution after t tokens of ``continuations[i]``, from none to all; without continuations there is
+    one row, the token after the prompt. ``after``: for each prompt the numbers t to tell of, ascending
+    (None: all); others cost no logits. ``among``: the ids of the tokens to tell of, in this order (None: the
+    whole vocabulary); whichever, the distribution is over the whole vocabulary. Arms and options as for
+    :func:`log_probs`. Raises as it does, for an unknown token, a number of tokens that a continuation does not have,
+    and for more distributions than fit into the memory that is free.
     """
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     if among is not None and not (len(among) and all(0 <= token < vocabulary for token in among)):
@@ -288,6 +296,8 @@ def next_log_probs(
             return wide.log_softmax(-1)
         return wide[:, chosen.to(wide.device)] - wide.logsumexp(-1, keepdim=True)
 
+    tails = [[] for _ in check_prompts(prompts)] if continuations is None else continued(model, continuations)
     width = vocabulary if among is None else len(among)
-    found = scored(model, prompts, continuations, arms, every, chat, room(model, batch_size, memory), prefix, width)
+    rows = places(tails, after)
+    found = scored(model, prompts, tails, rows, arms, every, chat, room(model, batch_size, memory), prefix, width)
     return found[0] if arms is None else found

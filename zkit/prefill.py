@@ -8,18 +8,20 @@ arm touches it, and between rows only where the edits in force choose the same o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from zkit.edits import Edit, edit
+from zkit.errors import ZkitError
 from zkit.packing import OVERHEAD
 from zkit.positions import Positions, prompt_width, trackers
 
@@ -91,9 +93,9 @@ def joined(parts: Sequence[Reading]) -> Reading:
 
 
 def read(
-    model: Model, so_far: Reading, new: Reading, distributions: int
-) -> tuple[Reading, Float[Tensor, "rows distributions vocab"] | None]:
-    """One forward pass over new columns; the logits of the last few of them, or None where none are asked for."""
+    model: Model, so_far: Reading, new: Reading, wanted: Bool[Tensor, "rows columns"] | None
+) -> tuple[Reading, Float[Tensor, "wanted vocab"] | None]:
+    """One forward pass over new columns; the logits after those that are wanted, row by row, or None if none are."""
     ids, mask = torch.cat((so_far.ids, new.ids), 1), torch.cat((so_far.mask, new.mask), 1)
     fed = new.ids.shape[1] if so_far.cache is not None else ids.shape[1]
     given: dict[str, Any] = {
@@ -104,13 +106,38 @@ def read(
         "use_cache": so_far.cache is not None,
     }
     with torch.no_grad():
-        if not distributions:
+        if wanted is None:
             model.decoder(**given)
             return Reading(ids, mask, so_far.cache), None
-        # An index copies the columns; transformers' slice is a view that the head, on a CPU, multiplies by a copy of
-        # the output matrix for every row of the batch (18 GiB at 56 rows of Qwen3-0.6B).
-        logits = model.hf(**given, logits_to_keep=torch.arange(-distributions, 0, device=ids.device)).logits
-    return Reading(ids, mask, so_far.cache), logits
+        with _head_sees_only(model, pad(wanted, (fed - wanted.shape[1], 0))):
+            logits = model.hf(**given).logits
+    if logits.shape[:-1] != (1, int(wanted.sum())):
+        raise ZkitError(
+            f"{model.id} computes its logits by another way than its output embeddings: asked for "
+            f"{int(wanted.sum())} distributions, got logits of shape {tuple(logits.shape)}; zkit cannot score it"
+        )
+    return Reading(ids, mask, so_far.cache), logits[0]
+
+
+def last_column(new: Reading) -> Bool[Tensor, "rows columns"]:
+    """The last column of every row."""
+    wanted = torch.zeros_like(new.mask, dtype=torch.bool)
+    wanted[:, -1] = True
+    return wanted
+
+
+@contextmanager
+def _head_sees_only(model: Model, wanted: Bool[Tensor, "rows columns"]) -> Iterator[None]:
+    """The output matrix is large, often a third of the model: it multiplies the states of wanted tokens alone."""
+
+    def pick(_: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (given[0][wanted.to(given[0].device)].unsqueeze(0), *given[1:])
+
+    handle = model.hf.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def reusable(model: Model) -> bool:
@@ -268,7 +295,7 @@ def _read_beginnings(
     new = padded(model, parts, left=True)
     lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
     with prompt_width(model.decoder, so_far.ids.shape[1] + new.ids.shape[1], lengths):
-        return read(model, so_far, new, 0)[0]
+        return read(model, so_far, new, None)[0]
 
 
 def selectors_in_force(model: Model) -> list[Positions]:

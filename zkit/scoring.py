@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 def scored(
     model: Model,
     prompts: Sequence[Prompt],
-    continuations: Sequence[str] | None,
+    tails: Sequence[Ids],
+    after: Sequence[Sequence[int]],
     arms: Arms | None,
-    score: Callable[[Float[Tensor, "n_tokens+1 vocab"], Int[Tensor, " n_tokens"]], Tensor],
+    score: Callable[[Float[Tensor, "n_rows vocab"], Int[Tensor, " n_tokens"]], Tensor],
     chat: bool | Sequence[bool],
     limits: Room,
     prefix: bool,
     width: int = 1,
 ) -> list[list[Tensor]]:
-    """For each arm and prompt what ``score`` makes of its logits (before, along and after the continuation) and tokens.
+    """For each arm and prompt what ``score`` makes of the logits after so many tokens of its tail, and of the tail.
 
     width: numbers that are kept of a distribution. Raises ZkitError if all of them would not fit into memory.
     """
     every: Arms = [[]] if arms is None else arms
     ids = tokens(model, prompts, chat)
     check_arms(model, every, len(ids))
-    tails = _tails(model, continuations or [""] * len(ids), len(ids))
-    new, kept = [len(tail) for tail in tails], [len(tail) + 1 for tail in tails]
+    new, kept = [len(tail) for tail in tails], [len(rows) for rows in after]
     size, left = 4 * width * sum(kept) * len(every), free(torch.device("cpu"))
     if size > left:
         raise ZkitError(
@@ -55,28 +55,47 @@ def scored(
             owners = [batch.prompts[row % n] for row in range(len(batch.rest))]
             asked, follow = padded(model, batch.rest, left=True), padded(model, [tails[i] for i in owners], left=False)
             both = Reading(torch.cat((asked.ids, follow.ids), 1), torch.cat((asked.mask, follow.mask), 1))
-            columns = batch.reading.ids.shape[1] + asked.ids.shape[1]
-            with edit(model, batch.edits(range(len(owners)))), prompt_width(model.decoder, columns):
-                _, logits = read(model, batch.reading, both, follow.ids.shape[1] + 1)
-            assert logits is not None
+            columns, start = batch.reading.ids.shape[1] + asked.ids.shape[1], asked.ids.shape[1] - 1
+            wanted = torch.zeros_like(both.mask, dtype=torch.bool)
             for row, i in enumerate(owners):
-                mine = logits[row, : kept[i]]
+                wanted[row, [start + t for t in after[i]]] = True
+            with edit(model, batch.edits(range(len(owners)))), prompt_width(model.decoder, columns):
+                _, logits = read(model, batch.reading, both, wanted)
+            assert logits is not None
+            for row, mine in enumerate(logits.split(wanted.sum(1).tolist())):
                 check_logits(mine)
+                i = owners[row]
                 tail = torch.tensor(tails[i], dtype=torch.long, device=mine.device)
                 found[batch.arms[row // n]][i] = score(mine, tail).cpu()
             bar.update(len(owners))
     return found
 
 
-def _tails(model: Model, continuations: Sequence[str], n: int) -> list[Ids]:
-    """The tokens of each continuation, by itself and without special tokens; none where there is none."""
-    found: list[Ids] = [[]] * n
-    for i, text in enumerate(continuations):
-        if text:
-            found[i] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if not found[i]:
-                raise ZkitError(f"continuation {text!r} has no tokens here")
+def continued(model: Model, continuations: Sequence[str]) -> list[Ids]:
+    """The tokens of each continuation, by itself and without special tokens. Raises ZkitError for one without any."""
+    found = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
+    for text, tail in zip(continuations, found, strict=True):
+        if not tail:
+            raise ZkitError(f"continuation {text!r} has no tokens here")
     return found
+
+
+def places(tails: Sequence[Ids], after: Sequence[Sequence[int]] | None) -> Sequence[Sequence[int]]:
+    """After how many tokens of each tail a distribution is wanted; None: after each number of them, none included.
+
+    Raises ZkitError unless there is one list for each tail, of ascending numbers that it has.
+    """
+    if after is None:
+        return [range(len(tail) + 1) for tail in tails]
+    if len(after) != len(tails):
+        raise ZkitError(f"{len(tails)} prompts but after has {len(after)} lists; give one for each")
+    for i, (rows, tail) in enumerate(zip(after, tails, strict=True)):
+        if not rows or list(rows) != sorted(set(rows)) or not 0 <= rows[0] <= rows[-1] <= len(tail):
+            raise ZkitError(
+                f"after[{i}] is {list(rows)[:5]}; it must be ascending numbers of tokens of continuation {i}, "
+                f"from 0 to {len(tail)}"
+            )
+    return after
 
 
 def check_logits(logits: Tensor) -> None:

@@ -116,14 +116,17 @@ def log_odds(
     among = sorted({token for points in choices for _, _, low, high in points for token in low + high})
     place = {token: i for i, token in enumerate(among)}
     every: Arms = [[]] if arms is None else arms
-    rows = next_log_probs(model, [p.prompt for p in given], [p.text for p in given], every, among=among)
+    after = [sorted({at for _, at, _, _ in points}) for points in choices]
+    asked, texts = [p.prompt for p in given], [p.text for p in given]
+    rows = next_log_probs(model, asked, texts, every, among=among, after=after)
     found = []
     for arm in rows:
         means: dict[str, list[float]] = {axis: [] for axis in AXES}
-        for points, log_p in zip(choices, arm, strict=True):
+        for points, known, log_p in zip(choices, after, arm, strict=True):
             leans: dict[str, list[float]] = {axis: [] for axis in AXES}
             for axis, at, *poles in points:
-                low, high = (float(log_p[at, [place[token] for token in pole]].logsumexp(0)) for pole in poles)
+                chances = log_p[known.index(at)]
+                low, high = (float(chances[[place[token] for token in pole]].logsumexp(0)) for pole in poles)
                 leans[axis].append(high - low)
             for axis, here in leans.items():
                 means[axis].append(sum(here) / len(here))
