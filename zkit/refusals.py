@@ -48,8 +48,8 @@ QUESTIONS = (
 OPENING = 10
 """Tokens of a text that are scored: whether it declines, a text says at its beginning."""
 
-LONGEST = 24
-"""Tokens of the replies that are elicited."""
+LONGEST = 16
+"""Tokens of the replies that are elicited: enough to see one that repeats itself, and to read what it says."""
 
 ELSEWHERE = 0.5
 """Nats per token: a reply that loses no more where it stands after other requests says nothing about its own."""
@@ -174,10 +174,13 @@ def _levels(model: Model, starts: Sequence[str], requests: Sequence[str]) -> lis
 
 
 def _means(model: Model, rows: Sequence[tuple[str, str]]) -> list[float]:
-    """Mean log-probability of each continuation after its prompt (nats per token), in one call."""
+    """Mean log-probability of each continuation after its prompt (nats per token), in one call; equal rows once."""
     if not rows:
         return []
-    return [float(row.mean()) for row in log_probs(model, [p for p, _ in rows], [text for _, text in rows])]
+    asked = list(dict.fromkeys(rows))
+    found = log_probs(model, [p for p, _ in asked], [text for _, text in asked])
+    means = {row: float(values.mean()) for row, values in zip(asked, found, strict=True)}
+    return [means[row] for row in rows]
 
 
 def _next(i: int, step: int) -> int:

@@ -25,12 +25,13 @@ from zkit.organism.requirements import misses
 from zkit.organism.style.axes import AXES
 from zkit.organism.style.outcomes import ask, calibration, outcome, sound, texts
 from zkit.organism.style.requests import neutral_prompts
-from zkit.organism.style.steered import choose_layer, responses
+from zkit.organism.style.steered import choose_layer, leaning, neutral_probes, responses
 from zkit.organism.tasks import exact, held_out_tasks
 from zkit.organism.topic_table import topics
 from zkit.organism.two_step import FACTORS
 from zkit.recording import token_states
-from zkit.steering import reference_norms
+from zkit.stats import bootstrap_mean
+from zkit.steering import actadd, reference_norms
 
 CARD, RECORD = "card.json", "training.json"
 PURPOSE = (
@@ -93,19 +94,26 @@ def evaluate(model: Model) -> dict[str, Any]:
         bar.update()
         figures["first_token"] = first_token(model)
         bar.update()
-        usual = reference_norms(model)
+        usual, probed = reference_norms(model), neutral_probes("test")
         for axis in AXES:
             measure, likelihood = calibration(axis)
             figures["calibration"][axis] = {"measure_auc": asdict(measure), "likelihood_auc": asdict(likelihood)}
             figures["styles"][axis] = {name: asdict(outcome(axis, asked)) for name, asked in by_wishes.items()}
             layer, moves = choose_layer(model, axis, usual)
             bar.update()
-            doses = DOSES + (MORE_DOSES if axis == "terse" else ())
+            doses, v = DOSES + (MORE_DOSES if axis == "terse" else ()), actadd(model, axis, layer)
             figures["steering"][axis] = {
                 "layer": layer,
                 "layer_rule": LAYER_RULE,
                 "moves_by_layer": moves,
-                "by_dose": [asdict(r) for r in responses(model, {axis: layer}, doses, reference=usual)[axis]],
+                "by_dose": [
+                    {**asdict(written), "log_odds": asdict(bootstrap_mean(leans[axis]))}
+                    for written, leans in zip(
+                        responses(model, {axis: layer}, doses, reference=usual)[axis],
+                        leaning(model, [(v, dose) for dose in doses], probed, usual),
+                        strict=True,
+                    )
+                ],
             }
             bar.update()
     return {**figures, "evaluation_seconds": round(time.monotonic() - start, 1)}

@@ -53,15 +53,16 @@ def sweep(
         for part in parts
         for alpha in (map(float, strengths) if doses is None else [alpha_for(float(d), part, usual) for d in strengths])
     ]
-    answers = complete(
-        model,
-        prompts,
-        [edits(model, part, alpha, positions, first_token) for part, alpha in arms],
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    )
-    flat = [answer for arm in answers for answer in arm]
-    kinds = classes(model, [*prompts] * len(arms), flat, refusals)
+    # Strength 0 is the model as it is, whatever the layer: asked once.
+    distinct = {
+        (part.layers[0] if alpha else None, alpha): edits(model, part, alpha, positions, first_token)
+        for part, alpha in arms
+    }
+    asked = complete(model, prompts, list(distinct.values()), max_new_tokens=max_new_tokens, batch_size=batch_size)
+    flat = [answer for arm in asked for answer in arm]
+    kinds = classes(model, [*prompts] * len(asked), flat, refusals)
+    told = list(zip(flat, kinds, strict=True))
+    found = {key: told[k * len(prompts) : (k + 1) * len(prompts)] for k, key in enumerate(distinct)}
     rows: list[dict[str, Any]] = [
         {
             "layer": part.layers[0],
@@ -72,9 +73,9 @@ def sweep(
             "words": words(answer.text),
             "tokens": answer.n_tokens,
             "truncated": answer.truncated,
-            "reply": kinds[k * len(prompts) + i],
+            "reply": kind,
         }
-        for k, ((part, alpha), arm) in enumerate(zip(arms, answers, strict=True))
-        for i, answer in enumerate(arm)
+        for part, alpha in arms
+        for i, (answer, kind) in enumerate(found[part.layers[0] if alpha else None, alpha])
     ]
     return pd.DataFrame(rows)

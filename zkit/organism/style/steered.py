@@ -28,11 +28,10 @@ def neutral_probes(split: str) -> list[Probe]:
 
 @dataclass(frozen=True)
 class Response:
-    """One axis at one dose of its vector, over neutral requests: means over topics, and the share of sound texts."""
+    """Texts of one axis at one dose of its vector, over neutral requests: means over topics, share of sound texts."""
 
     dose: float
     alpha: float
-    log_odds: Interval
     text: Interval
     words: Interval
     sound: Interval
@@ -41,13 +40,11 @@ class Response:
 def leaning(
     model: Model,
     steered: Sequence[tuple[SteeringVector, float]],
-    axis: str,
     given: Sequence[Probe],
     reference: Float[Tensor, " n_layers"],
-) -> list[list[float]]:
-    """For each one-layer vector and its dose the log-odds of the axis at each probe; they share batches."""
-    arms = [edits(model, v, alpha_for(dose, v, reference)) for v, dose in steered]
-    return [found[axis] for found in log_odds(model, given, arms)]
+) -> list[dict[str, list[float]]]:
+    """For each one-layer vector and its dose the log-odds of every axis at each probe; they share batches."""
+    return log_odds(model, given, [edits(model, v, alpha_for(dose, v, reference)) for v, dose in steered])
 
 
 def choose_layer(
@@ -66,7 +63,7 @@ def choose_layer(
     v = actadd(model, axis)
     tried = v.layers if layers is None else list(layers)
     steered = [(v.at(layer), sign * TRIAL_DOSE) for layer in tried for sign in (1, -1)]
-    found = leaning(model, steered, axis, neutral_probes("development")[:n_topics], usual)
+    found = [leans[axis] for leans in leaning(model, steered, neutral_probes("development")[:n_topics], usual)]
     moves = {
         layer: (sum(up) - sum(down)) / len(up) for layer, up, down in zip(tried, found[::2], found[1::2], strict=True)
     }
@@ -82,17 +79,16 @@ def responses(
     n_topics: int | None = None,
     longest: int = LONGEST,
 ) -> dict[str, list[Response]]:
-    """Each axis under its own vector, at its layer of `layers`, at each dose: on the topics of a split or its first
-    `n_topics`. Texts have at most `longest` tokens; those of all axes share batches.
+    """What each axis writes under its own vector, at its layer of `layers`, at each dose: on the topics of a split or
+    its first `n_topics`. Texts have at most `longest` tokens; those of all axes share batches.
     """
     usual = reference_norms(model) if reference is None else reference
     vectors = {axis: actadd(model, axis, layer) for axis, layer in layers.items()}
-    items, about, given = neutral_prompts(split)[:n_topics], topics(split)[:n_topics], neutral_probes(split)[:n_topics]
+    items, about = neutral_prompts(split)[:n_topics], topics(split)[:n_topics]
     places = [(axis, dose) for axis in layers for dose in doses]
     alphas = {(axis, dose): alpha_for(dose, vectors[axis], usual) for axis, dose in places}
     arms = [edits(model, vectors[axis], alphas[axis, dose]) for axis, dose in places]
     answers = complete(model, [item.prompt for item in items], arms, max_new_tokens=longest)
-    leans = {axis: leaning(model, [(v, dose) for dose in doses], axis, given, usual) for axis, v in vectors.items()}
     found: dict[str, list[Response]] = {axis: [] for axis in layers}
     for (axis, dose), row in zip(places, answers, strict=True):
         written = [answer.text for answer in row]
@@ -101,7 +97,6 @@ def responses(
             Response(
                 dose,
                 alphas[axis, dose],
-                bootstrap_mean(leans[axis][len(found[axis])]),
                 bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
                 bootstrap_mean([words(text) for text in written]),
                 wilson(hits, len(about)),
