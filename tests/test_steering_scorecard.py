@@ -25,6 +25,7 @@ from zkit.steering import (
     contrasts,
     diagnose,
     dose,
+    edits,
     geometry,
     judge_texts,
     outcomes,
@@ -270,11 +271,12 @@ def test_the_positive_vector_makes_the_positive_answers_likelier(embedded):
     usual = reference_norms(embedded)
     for name in ("terse", "formal", "socratic", "dry-wit"):
         given, v = poles(embedded, STYLES[name], QUESTIONS[:6], 32), actadd(embedded, name, 5)
-        means = []
-        for size in (-0.3, 0.0, 0.3):
+        means, doses = [], (-0.3, 0.0, 0.3)
+        arms = preference(embedded, given, [edits(embedded, v, alpha_for(size, v, usual)) for size in doses])
+        for size, arm in zip(doses, arms, strict=True):
             with steer(embedded, v, alpha_for(size, v, usual)):
                 found = preference(embedded, given)
-            assert len(found) == len(given.questions)
+            assert len(found) == len(given.questions) and found == pytest.approx(arm, abs=1e-4)
             means.append(sum(found) / len(found))
         assert means[0] + 0.1 < means[1] < means[2] - 0.05, name
     [rival] = random_like(v, 1)

@@ -23,7 +23,7 @@ def anatomy(
     *,
     layers: Sequence[int] | None = None,
     chat: bool = True,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> pd.DataFrame:
     """Every token of every prompt at the output of each layer (None: of all): one row for each, in this order.
 
@@ -79,7 +79,7 @@ def dissect(
     prompts: Sequence[Prompt],
     layers: Sequence[int] | None = None,
     chat: bool = True,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> list[Dissected]:
     """The states of every token of each prompt, and what kind of token it is. Raises as :func:`anatomy` does."""
     batch, content = model.tokenize(prompts, chat), model.content_mask(prompts, chat)

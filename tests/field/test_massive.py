@@ -6,7 +6,7 @@ import torch
 
 import zkit
 from zkit.stats import bootstrap_mean
-from zkit.steering import STYLES, actadd, alpha_for, poles, preference, reference_norms, sink, steer
+from zkit.steering import STYLES, actadd, alpha_for, edits, poles, preference, reference_norms, sink
 from zkit.steering.diagnose import QUESTIONS
 from zkit.tokens import MASSIVE
 
@@ -60,11 +60,8 @@ def test_default_vectors_move_every_style_towards_its_positive_pole(field_model)
         given = poles(field_model, style, QUESTIONS[:6], 40)
         for pool in ("suffix", "content", "literal"):
             v = actadd(field_model, name, layer, pool=pool)
-            moved = []
-            for sign in (1, -1):
-                with steer(field_model, v, alpha_for(sign * 0.3, v, usual)):
-                    moved.append(preference(field_model, given))
-            gain = bootstrap_mean([up - down for up, down in zip(*moved, strict=True)])
+            arms = [edits(field_model, v, alpha_for(dose, v, usual)) for dose in (0.3, -0.3)]
+            gain = bootstrap_mean([up - down for up, down in zip(*preference(field_model, given, arms), strict=True)])
             rows.append({"style": name, "pool": pool, "gain": gain.value, "low": gain.low, "high": gain.high})
     table = pd.DataFrame(rows)
     print(f"\nlayer {layer}, dose ±0.3, nats per token\n" + table.round(3).to_string(index=False))

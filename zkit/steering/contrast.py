@@ -66,7 +66,7 @@ def sides(
     pool: Pool | None = None,
     chat: bool = True,
     max_new_tokens: int = 64,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
     """Pooled states of the positive and of the negative prompts, from one pass over all of them.
 
@@ -109,7 +109,7 @@ def mean_difference(
     pool: Pool | None = None,
     chat: bool = True,
     max_new_tokens: int = 64,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> SteeringVector:
     """v_l = mean over pairs of :func:`contrasts`, not normalised.
 

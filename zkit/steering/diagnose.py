@@ -15,7 +15,7 @@ from zkit.models import Model
 from zkit.prompts import check_prompts
 from zkit.refusals import own_refusals
 from zkit.steering.actadd import actadd
-from zkit.steering.apply import steer
+from zkit.steering.apply import edits
 from zkit.steering.contrast import contrasts
 from zkit.steering.controls import random_like
 from zkit.steering.outcomes import SAFE, judge_texts, outcomes, phases
@@ -90,10 +90,10 @@ def diagnose(
     given = poles(model, style, questions, max_new_tokens, own)
     sides = list(zip(*(asked(style, q) for q in questions), strict=True))
     table = geometry(model, v, contrasts(model, list(sides[0]), list(sides[1]), pool="last"))
-    table["effect"] = [_effect(model, v.at(layer), usual, given) for layer in v.layers]
+    table["effect"] = _effects(model, [v.at(layer) for layer in v.layers], usual, given)
     layer = int(table.loc[table["effect"].idxmax(), "layer"])
     effect = float(table["effect"].max())
-    rivals = [_effect(model, rival, usual, given) for rival in random_like(v.at(layer), RIVALS)]
+    rivals = _effects(model, random_like(v.at(layer), RIVALS), usual, given)
     chance = math.sqrt(sum(x * x for x in rivals) / RIVALS)
     if effect <= MARGIN * chance:
         raise ZkitError(
@@ -147,11 +147,10 @@ def diagnose(
     return Diagnosis(layer, alpha, dose, changes, collapses, refuses, table, curve, reasons)
 
 
-def _effect(model: Model, part: SteeringVector, usual: Float[Tensor, " n_layers"], given: Poles) -> float:
-    """Preference under the trial dose minus that under its negative, mean over questions (nats per token)."""
-    means = []
-    for sign in (1, -1):
-        with steer(model, part, alpha_for(sign * TRIAL_DOSE, part, usual)):
-            found = preference(model, given)
-        means.append(sum(found) / len(found))
-    return means[0] - means[1]
+def _effects(
+    model: Model, parts: Sequence[SteeringVector], usual: Float[Tensor, " n_layers"], given: Poles
+) -> list[float]:
+    """Preference under each vector's trial dose minus that under its negative, mean over questions (nats per token)."""
+    arms = [edits(model, part, alpha_for(sign * TRIAL_DOSE, part, usual)) for part in parts for sign in (1, -1)]
+    means = [sum(found) / len(found) for found in preference(model, given, arms)]
+    return [up - down for up, down in zip(means[::2], means[1::2], strict=True)]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
+from zkit.batching import Arms
 from zkit.errors import ZkitError
 from zkit.generation import complete, log_probs
 from zkit.models import Model
@@ -63,11 +65,17 @@ def poles(
     return Poles(one, other, third, lost)
 
 
-def preference(model: Model, given: Poles) -> list[float]:
+@overload
+def preference(model: Model, given: Poles, arms: None = None) -> list[float]: ...
+@overload
+def preference(model: Model, given: Poles, arms: Arms) -> list[list[float]]: ...
+def preference(model: Model, given: Poles, arms: Arms | None = None) -> list[float] | list[list[float]]:
     """For each question the mean log-probability (nats per token) of its positive answer minus that of its negative.
 
-    The questions are asked without an instruction. Edits in force apply; the answers count as generated.
+    The questions are asked without an instruction; with ``arms``, lists of edits, there is a list for each, and they
+    share batches. Edits in force apply; the answers count as generated.
     """
-    n = len(given.questions)
-    rows = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative])
-    return [float(yes.mean() - no.mean()) for yes, no in zip(rows[:n], rows[n:], strict=True)]
+    n, every = len(given.questions), [[]] if arms is None else arms
+    scored = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative], every)
+    found = [[float(yes.mean() - no.mean()) for yes, no in zip(rows[:n], rows[n:], strict=True)] for rows in scored]
+    return found[0] if arms is None else found
