@@ -11,9 +11,9 @@ import tiny
 import torch
 
 import zkit
-from zkit.eager import uncompiled
 from zkit.edits import Edit, add, patch
 from zkit.gating import Gates, initial_logits
+from zkit.hooks import Hooks
 from zkit.positions import parse, prompt_width, span
 from zkit.steering import SteeringVector
 
@@ -71,9 +71,10 @@ def test_what_was_compiled_stays_plain_until_the_last_block_closes():
         return graph.forward
 
     double = torch.compile(lambda x: x * 2, backend=backend)
-    one, two = uncompiled(), uncompiled()
+    one, two = Hooks(), Hooks()
     with one:
-        two.__enter__()
+        one.before(tiny.shared().hf, lambda *_: None)
+        two.__enter__().before(tiny.shared().hf, lambda *_: None)
     double(torch.ones(2))
     assert not runs
     two.__exit__(None, None, None)

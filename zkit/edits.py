@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.positions import Positions, Tracker, following, parse, trackers
+from zkit.hooks import Hooks
+from zkit.positions import Positions, Tracker, follow, parse, trackers
 from zkit.projectors import Complement, Subspace
 from zkit.sites import attach
 
@@ -132,31 +132,21 @@ def edit(model: Model, edits: Sequence[Edit]) -> Block:
     return Block(model, edits)
 
 
-class Block:
+class Block(Hooks):
     """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
 
+    _entered = True
+
     def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
+        super().__init__()
         self._model = model
         self.go_on_with(edits)
-        self._stack: ExitStack | None = None
-        self._entered = False
+        self._entered = False  # last: what was never made is not missed
 
-    def __enter__(self) -> Block:
-        if self._stack is not None:
+    def __enter__(self) -> Self:
+        if self.in_force:
             raise ZkitError("these edits are in force already; make them anew for a block inside their own")
-        self._entered = True
-        with ExitStack() as stack:
-            if self._groups:
-                self._register(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            stack.close()
-        if kind is None and self._groups:
-            self._warn_of_idle_positions()
+        return super().__enter__()
 
     def __del__(self) -> None:
         if not self._entered:
@@ -164,7 +154,7 @@ class Block:
 
     def __repr__(self) -> str:
         n = sum(map(len, self._groups.values()))
-        state = "in force" if self._stack is not None else "not in force, put it in a `with` statement"
+        state = "in force" if self.in_force else "not in force, put it in a `with` statement"
         return f"<block of {n} edits of {self._model.id!r}, {state}>"
 
     def go_on_with(self, edits: Sequence[Edit]) -> None:
@@ -173,20 +163,26 @@ class Block:
         for item in edits:
             self._groups.setdefault((item.site, item.layer), []).append(item)
 
-    def _register(self, stack: ExitStack) -> None:
+    def _open(self) -> None:
+        self._entered = True
+        if not self._groups:
+            return
         hf, decoder = self._model.hf, self._model.decoder
         self._reached: dict[tuple[str, int], int] = {}  # the pass in which the edits of a site were last applied
         self._before = 0
         if hf is not decoder:
-            stack.callback(hf.register_forward_pre_hook(self._on_model).remove)
-            stack.callback(hf.register_forward_hook(self._after_model).remove)
+            self.before(hf, self._on_model)
+            self.after(hf, self._after_model)
         every = [item for group in self._groups.values() for item in group]
         by_row = any(item.rows is not None or item.per_prompt is not None for item in every)
-        self._tracker = stack.enter_context(following(decoder, [item.positions for item in every], by_row))
-        stack.callback(decoder.register_forward_hook(self._after_decoder).remove)
+        self._tracker = follow(self, decoder, [item.positions for item in every], by_row)
+        self.after(decoder, self._after_decoder)
         for site, layer in self._groups:
-            act = partial(self._act, (site, layer))
-            stack.callback(attach(self._model.site(site, layer), site, act).remove)
+            attach(self, self._model.site(site, layer), site, partial(self._act, (site, layer)))
+
+    def _left(self, kind: type[BaseException] | None) -> None:
+        if kind is None and self._groups:
+            self._warn_of_idle_positions()
 
     def _act(self, place: tuple[str, int], h: Tensor) -> Tensor:
         self._reached[place] = self._tracker.passes
@@ -215,7 +211,7 @@ class Block:
                     f"{positions} chose no token in any forward pass of this block, so its edits changed nothing; "
                     "positions count the tokens of each row from 0, and the first is chosen with first_token=True only",
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
 
 

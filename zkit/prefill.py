@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from zkit.edits import Edit, edit
+from zkit.held import no_grad
 from zkit.packing import OVERHEAD
 from zkit.positions import Positions, prompt_width, trackers
 
@@ -103,7 +104,7 @@ def read(
         "past_key_values": so_far.cache,
         "use_cache": so_far.cache is not None,
     }
-    with torch.no_grad():
+    with no_grad():
         if not distributions:
             model.decoder(**given)
             return Reading(ids, mask, so_far.cache), None

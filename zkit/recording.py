@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,9 +14,11 @@ from torch import Tensor
 from zkit.batching import check_rows_free, tokens
 from zkit.choice import Choice
 from zkit.errors import ZkitError
+from zkit.held import no_grad
+from zkit.hooks import Hooks
 from zkit.memory import Room, room
 from zkit.packing import OVERHEAD, packed
-from zkit.positions import Positions, Tracker, following, parse, prompt_width
+from zkit.positions import Positions, Tracker, follow, parse, prompt_width
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import attach
@@ -235,14 +237,11 @@ def _batches(
             if choice.part:
                 own = choice.own(model.content_mask(asked, chat), batch["attention_mask"].bool())
             found: dict[tuple[str, int], Any] = {}
-            with ExitStack() as stack:
-                tracker = stack.enter_context(following(model.decoder))
+            with Hooks() as hooks, prompt_width(model.decoder, width), no_grad(), suppress(_Enough):
+                tracker = follow(hooks, model.decoder)
                 for place, module in modules.items():
                     keep = _keeper(found, place, len(modules), reduce, choice, own, tracker)
-                    stack.callback(attach(module, place[0], keep).remove)
-                stack.enter_context(prompt_width(model.decoder, width))
-                stack.enter_context(torch.no_grad())
-                stack.enter_context(suppress(_Enough))
+                    attach(hooks, module, place[0], keep)
                 model.decoder(**batch, use_cache=False)
             bar.update(len(group))
             yield group, {name: [found[name, layer] for layer in wanted] for name in sites}
