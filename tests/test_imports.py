@@ -31,6 +31,7 @@ _ACCESS = [
         "sites",
         "positions",
         "choice",
+        "changing",
         "edits",
         "folding",
         "prefill",

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zkit.changing import apply
 from zkit.errors import ZkitError
 from zkit.hooks import Hooks
-from zkit.positions import Positions, Tracker, follow, parse, trackers
+from zkit.positions import Positions, follow, parse, trackers
 from zkit.projectors import Complement, Subspace
 from zkit.sites import attach
 
@@ -34,10 +35,13 @@ class Edit:
     """Replace the states at one site by ``fn(states)``, at the chosen positions of the chosen rows.
 
     site: one of ``zkit.models.SITES``. layer: counted from 0.
-    fn: states [rows, seq, width] -> the same shape; it sees every position, only the chosen ones are kept.
+    fn: states [rows, seq, width] -> states of the same shape, dtype and device; it sees every position, only the chosen
+    ones are kept. What it is given is a copy, which it may write into.
     rows: a slice of the batch, or None for all of it.
     per_prompt: one tensor per prompt, [n_prompts, ...], or None. ``fn(states, per_prompt)`` then takes both, and the
     prompts are the rows that the edit speaks of, in their order; :meth:`for_prompts` picks those of a batch.
+    sound: whether ``fn`` is known to write into nothing and to keep the shape; then it gets no copy, and what it
+    returns is not looked at but brought to the dtype of the states.
     """
 
     site: str
@@ -46,6 +50,7 @@ class Edit:
     positions: Positions = ALL
     rows: slice | None = None
     per_prompt: Float[Tensor, "n_prompts ..."] | None = None
+    sound: bool = False
 
     @property
     def n_prompts(self) -> int | None:
@@ -109,8 +114,8 @@ def _with_vectors(
     if not bool(torch.isfinite(x).all()):
         raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
     if x.dim() == 1:
-        return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows)
-    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x)
+        return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows, sound=True)
+    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x, sound=True)
 
 
 def edit(model: Model, edits: Sequence[Edit]) -> Block:
@@ -120,8 +125,9 @@ def edit(model: Model, edits: Sequence[Edit]) -> Block:
     belongs to the thread and the asyncio task that open it; others cannot run or edit the model meanwhile.
 
     Raises ZkitError for an unknown site or layer before anything is registered; on entry, if another thread or task has
-    the model; in a forward pass, for rows outside the batch, an ``fn`` that changes the shape, positions that need an
-    end of the prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
+    the model; in a forward pass, for rows outside the batch, an ``fn`` that returns no states, or states of another
+    shape, dtype or device, or that are not finite where those it was given were, positions that need an end of the
+    prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
     Warns (RuntimeWarning) if the block was never entered, and (UserWarning) at its end if a selector other than
     ``"generated"`` chose no token in any pass.
     """
@@ -186,7 +192,7 @@ class Block(Hooks):
 
     def _act(self, place: tuple[str, int], h: Tensor) -> Tensor:
         self._reached[place] = self._tracker.passes
-        return _apply(h, self._groups.get(place, []), self._tracker)
+        return apply(h, self._groups.get(place, []), self._tracker)
 
     def _on_model(self, *_: object) -> None:
         self._before = self._tracker.passes
@@ -227,53 +233,6 @@ def check_unedited(model: Model, what: str) -> None:
         raise ZkitError(
             f"{what} copies the model, and the copy would keep the edits in force; call it outside the block"
         )
-
-
-def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
-    if h.dim() != 3 or h.shape[:2] != tracker.shape:
-        raise ZkitError(
-            f"the states at {group[0].site} {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "
-            f"{tracker.shape[0]} rows and {tracker.shape[1]} tokens, and edits take [rows, tokens, width]; use another "
-            "site, and run whole models, not single layers, inside the block"
-        )
-    out, own = h, False
-    for item in group:
-        chosen = tracker.select(item.positions)
-        if chosen is False:
-            continue
-        if item.rows is None:
-            out, own = _kept(item, out, chosen), False
-            continue
-        low, high = item.rows.start or 0, tracker.batch if item.rows.stop is None else item.rows.stop
-        if item.rows.step not in (None, 1) or not 0 <= low < high <= tracker.batch:
-            raise ZkitError(
-                f"an edit speaks of the rows {item.rows}, the batch has {tracker.batch} rows; "
-                "give a slice inside it, without a step"
-            )
-        if not own:  # what the module returned is not ours to write into
-            out, own = out.clone(), True
-        out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows])
-    return out
-
-
-def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
-    """The states changed where ``chosen``, untouched elsewhere."""
-    if item.per_prompt is None:
-        new = item.fn(part)
-    elif item.n_prompts == part.shape[0]:
-        new = item.fn(part, item.per_prompt)
-    else:
-        raise ZkitError(
-            f"a tensor per prompt of shape {tuple(item.per_prompt.shape)} does not fit the {part.shape[0]} rows that "
-            f"the edit at {item.site} {item.layer} speaks of; give one for each row, or one vector for all"
-        )
-    if new.shape != part.shape:
-        raise ZkitError(
-            f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
-            "its vectors must have the width of the site and one row per row of the batch"
-        )
-    new = new.to(part.dtype)
-    return torch.where(chosen.unsqueeze(-1).to(part.device), new, part) if isinstance(chosen, Tensor) else new
 
 
 def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq width"]) -> Tensor:
