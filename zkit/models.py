@@ -99,6 +99,19 @@ class Model:
     def dtype(self) -> torch.dtype:
         return self.hf.dtype
 
+    @property
+    def n_positions(self) -> int | None:
+        """The most tokens of a prompt and its answer that the model was made for; None if its config sets no limit.
+
+        Where the rotation of positions is scaled, the longest of what the config says and what the scaling reaches.
+        """
+        config = self.hf.config.get_text_config()
+        most, rotary = getattr(config, "max_position_embeddings", None), getattr(config, "rope_parameters", None) or {}
+        if not isinstance(most, int) or most < 1:
+            return None
+        kinds = [kind for kind in (rotary, *rotary.values()) if isinstance(kind, Mapping) and kind.get("factor")]
+        return max(most, *(int(k["factor"] * (k.get("original_max_position_embeddings") or most)) for k in kinds), 0)
+
     def site(self, site: str, layer: int) -> nn.Module:
         """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zkit.batching import check_rows_free, tokens
+from zkit.batching import check_lengths, check_rows_free, tokens
 from zkit.choice import Choice
 from zkit.errors import ZkitError
 from zkit.held import no_grad
@@ -94,7 +94,8 @@ def record(
     States are recorded as edits in force leave them.
 
     Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, a template
-    that does not leave the messages as they are, an answer without a token, and states that are not finite.
+    that does not leave the messages as they are, an answer without a token, a prompt that with its answer is longer
+    than the model has positions for, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
@@ -221,9 +222,12 @@ def _batches(
     check_rows_free(model)
     if answers is not None:
         check_answers(prompts, answers)
-    lengths = [len(row) for row in tokens(model, prompts, chat)]
+    ids = tokens(model, prompts, chat)
+    after = [0] * len(ids)
     if answers is not None:
-        lengths = [n + len(model.tokenizer(a).input_ids) for n, a in zip(lengths, answers, strict=True)]
+        after = [len(model.tokenizer(answer, add_special_tokens=False).input_ids) for answer in answers]
+    check_lengths(model, ids, after)
+    lengths = [len(row) + more for row, more in zip(ids, after, strict=True)]
     groups = packed(lengths, OVERHEAD, limits.rows, [limits.weight(n, 0) for n in lengths], limits.memory)
     with progress(len(prompts), "prompt", "recording") as bar:
         for group in groups:
