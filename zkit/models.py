@@ -236,7 +236,9 @@ def load(
     file is dequantised once (:mod:`zkit.gguf_model`), into float32 in the cache folder (``$ZKIT_CACHE``, by default
     ``~/.cache/zkit``), and read from there from then on. Its dequantised weights are not those it was quantised from.
 
-    An adapter (PEFT) is merged into its base. Raises ZkitError for what is no name of a model, a missing folder, an
+    An adapter (PEFT) is merged into its base. No code that a folder or repository brings along is run.
+
+    Raises ZkitError for what needs such code, for what is no name of a model, a missing folder, an
     unreachable hub, a folder or file without a tokenizer or with incomplete weights, a tokenizer larger than the
     embedding, an unknown dtype, a device that is not there, and an architecture whose sites are not found or not run
     as edits and recordings need them (:mod:`zkit.probe`).
