@@ -125,8 +125,8 @@ def _refuse_code(source: Source, error: Exception) -> None:
     if "trust_remote_code" in str(error):
         raise ZkitError(
             f"{source.path or source.id} cannot be loaded without running Python code that it brings along, and zkit "
-            "runs none; take a model that transformers itself has code for. If you have read the code and trust it, load "
-            f"the parts with transformers and hand them over: "
+            "runs none; take a model that transformers itself has code for. If you have read the code and trust it, "
+            "load the parts with transformers and hand them over: "
             f"zkit.Model(hf, tokenizer, zkit.sources.resolve({source.id!r}))"
         ) from error
 
