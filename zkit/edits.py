@@ -121,8 +121,9 @@ def _with_vectors(
 def edit(model: Model, edits: Sequence[Edit]) -> Block:
     """Apply ``edits`` to every forward pass inside a ``with`` block; edits at the same site apply in list order.
 
-    Whatever happens inside, the model leaves the block as it was. Compiled models run uncompiled inside it. A block
-    belongs to the thread and the asyncio task that open it; others cannot run or edit the model meanwhile.
+    Whatever happens inside, the model leaves the block as it was, also when Ctrl-C strikes while it opens or closes
+    (:mod:`zkit.held`). Compiled models run uncompiled inside it. A block belongs to the thread and the asyncio task
+    that open it; others cannot run or edit the model meanwhile.
 
     Raises ZkitError for an unknown site or layer before anything is registered; on entry, if another thread or task has
     the model; in a forward pass, for rows outside the batch, an ``fn`` that returns no states, or states of another
