@@ -93,7 +93,6 @@ def lines(use, stop=None):
     return count
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a line of Block.__del__
 @pytest.mark.parametrize("name", ["block", "record", "generate"])
 def test_interrupted_before_every_line(name):
     watch = Watch()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
+from weakref import finalize
 
 import torch
 from jaxtyping import Float, Int
@@ -142,22 +143,17 @@ def edit(model: Model, edits: Sequence[Edit]) -> Block:
 class Block(Hooks):
     """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
 
-    _entered = True
-
     def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
         super().__init__()
         self._model = model
         self.go_on_with(edits)
-        self._entered = False  # last: what was never made is not missed
+        self._unused = finalize(self, _warn_of_no_use, repr(self))  # not __del__, which would swallow a signal
+        self._unused.atexit = False
 
     def __enter__(self) -> Self:
         if self.in_force:
             raise ZkitError("these edits are in force already; make them anew for a block inside their own")
         return super().__enter__()
-
-    def __del__(self) -> None:
-        if not self._entered:
-            warnings.warn(f"nothing was edited: {self!r} was thrown away", RuntimeWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         n = sum(map(len, self._groups.values()))
@@ -171,7 +167,7 @@ class Block(Hooks):
             self._groups.setdefault((item.site, item.layer), []).append(item)
 
     def _open(self) -> None:
-        self._entered = True
+        self._unused.detach()
         if not self._groups:
             return
         hf, decoder = self._model.hf, self._model.decoder
@@ -220,6 +216,10 @@ class Block(Hooks):
                     UserWarning,
                     stacklevel=4,
                 )
+
+
+def _warn_of_no_use(block: str) -> None:
+    warnings.warn(f"nothing was edited: {block} was thrown away", RuntimeWarning, stacklevel=3)
 
 
 _REMEDY = (
