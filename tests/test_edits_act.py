@@ -11,10 +11,11 @@ import tiny
 import torch
 
 import zkit
-from zkit.eager import uncompiled
 from zkit.edits import Edit, add, patch
 from zkit.gating import Gates, initial_logits
+from zkit.hooks import Hooks
 from zkit.positions import parse, prompt_width, span
+from zkit.sites import SITES
 from zkit.steering import SteeringVector
 
 PROMPTS = ["Hi", "Why are there tides"]
@@ -71,9 +72,10 @@ def test_what_was_compiled_stays_plain_until_the_last_block_closes():
         return graph.forward
 
     double = torch.compile(lambda x: x * 2, backend=backend)
-    one, two = uncompiled(), uncompiled()
+    one, two = Hooks(), Hooks()
     with one:
-        two.__enter__()
+        one.before(tiny.shared().hf, lambda *_: None)
+        two.__enter__().before(tiny.shared().hf, lambda *_: None)
     double(torch.ones(2))
     assert not runs
     two.__exit__(None, None, None)
@@ -312,3 +314,62 @@ def test_an_fn_of_ones_own_takes_its_tensors():
         with zkit.edit(model, [same]):
             assert torch.allclose(last_logits(model, PROMPTS)[i], found[i], atol=1e-5)
     assert own.n_prompts == 2
+
+
+# What an fn of one's own may do.
+
+
+@pytest.mark.parametrize("rows", [None, slice(0, 1), slice(0, 2)])
+@pytest.mark.parametrize("where", [span(2, 4), parse("all"), parse("all", first_token=True)])
+@pytest.mark.parametrize("site", SITES)
+def test_an_fn_that_writes_into_its_states_is_one_that_does_not(site, where, rows):
+    """It changes the chosen positions and no other, and nothing of what the module gave or took."""
+    model = tiny.shared()
+    found = []
+    for fn in (lambda h: h * 3, lambda h: h.mul_(3), lambda h: h.data.mul_(3)):
+        for inference in (False, True):
+            with torch.inference_mode(inference), zkit.edit(model, [Edit(site, 1, fn, where, rows)]):
+                found.append(logits(model))
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert not torch.equal(found[0], logits(model))
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda h: None, "turned states into NoneType; its fn must return the states"),
+        (lambda h: (h, None), "turned states into tuple"),
+        (lambda h: h.tolist(), "turned states into list"),
+        (lambda h: h[:, :1], r"turned states of shape .* into \(2, 1, 32\)"),
+        (
+            lambda h: h.double(),
+            "turned states of torch.float32 on cpu into torch.float64 on cpu; its fn must keep both",
+        ),
+        (lambda h: h.to(torch.bfloat16), "into torch.bfloat16 on cpu"),
+        (lambda h: h.long(), "into torch.int64 on cpu"),
+        (lambda h: h.to("meta"), "into torch.float32 on meta"),
+        (lambda h: h / 0, "made NaN or infinity of finite states, at"),
+        (lambda h: (h - h) / (h - h), "made NaN or infinity"),
+        (lambda h: h.mul_(torch.nan), "made NaN or infinity"),
+    ],
+)
+def test_an_fn_that_gives_no_states_is_refused(fn, message):
+    model = tiny.shared()
+    plain = logits(model)
+    for rows in (None, slice(0, 2)):
+        with pytest.raises(zkit.ZkitError, match=f"the edit at layer 1 .*{message}"):  # noqa: SIM117
+            with zkit.edit(model, [Edit("layer", 1, fn, rows=rows)]):
+                logits(model)
+        assert torch.equal(logits(model), plain)
+
+
+def test_what_an_fn_breaks_outside_its_positions_is_not_kept():
+    model = tiny.shared()
+
+    def fn(h):
+        h[:, 0] = torch.nan  # padding in one row, the first token in the other
+        return h
+
+    with zkit.edit(model, [Edit("layer", 1, fn)]):
+        assert torch.equal(logits(model), logits(model))
+        assert bool(logits(model).isfinite().all())

@@ -16,6 +16,9 @@ import zkit
 from zkit import edits, generation
 from zkit.positions import prompt_width
 
+# Random selectors often choose no token, and every block says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.* chose no token in any forward pass:UserWarning")
+
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 NEW = 6
 FAMILIES = [(family, None) for family in tiny.CONFIGS] + list(tiny.SLIDING.items())

@@ -1,7 +1,9 @@
 """What load refuses before it reads any weights: names, devices; and adapters, which are merged into their base."""
 
+import ast
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import zkit
 from zkit import loading, sources
@@ -154,3 +157,104 @@ def test_an_adapter_that_does_not_fit(adapter, monkeypatch):
 def test_paths_in_names_stay_paths(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert sources.resolve("model").path == sources.resolve(Path("model")).path == folder
+
+
+# Code in a model folder.
+
+BOMB = "open({mark!r}, 'a').write('ran')\n"
+"""Tells on itself as soon as it is imported."""
+
+
+def write(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def with_code(place, kind, mark):
+    """A folder with Python code of its own for one part of the model."""
+    model = tiny.shared("llama")
+    model.hf.save_pretrained(place)
+    model.tokenizer.save_pretrained(place)
+    (place / "own.py").write_text(
+        BOMB.format(mark=str(mark))
+        + "from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast\n"
+        "class Own(LlamaConfig):\n    model_type = 'own'\n"
+        "class OwnModel(LlamaForCausalLM):\n    config_class = Own\n"
+        "class OwnTokenizer(PreTrainedTokenizerFast):\n    pass\n"
+    )
+    if kind in ("model", "config"):
+        parts = {"AutoConfig": "own.Own"} | ({"AutoModelForCausalLM": "own.OwnModel"} if kind == "model" else {})
+        write(place / "config.json", model_type="own", auto_map=parts)
+    elif kind == "known":
+        write(place / "config.json", auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"})
+    elif kind == "tokenizer":
+        parts = {"AutoTokenizer": [None, "own.OwnTokenizer"]}
+        write(place / "tokenizer_config.json", tokenizer_class="OwnTokenizer", auto_map=parts)
+    else:
+        (place / "custom_generate").mkdir()
+        code = BOMB.format(mark=str(mark)) + "def generate(model, **_):\n    return 1\n"
+        (place / "custom_generate" / "generate.py").write_text(code)
+
+
+TRY = """
+import sys, zkit
+for place in sys.argv[1:]:
+    try:
+        zkit.load(place).generate(["Hi"], 1)
+        print("loaded")
+    except zkit.ZkitError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("said", ["y\n" * 50, None], ids=["yes", "no input"])
+def test_no_code_in_a_folder_is_run_whatever_stands_on_standard_input(tmp_path, said):
+    kinds, mark = ("model", "config", "tokenizer", "known", "generate"), tmp_path / "mark"
+    for kind in kinds:
+        with_code(tmp_path / kind, kind, mark)
+    given = {"stdin": subprocess.DEVNULL} if said is None else {"input": said}
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, *(str(tmp_path / kind) for kind in kinds)],
+        capture_output=True, text=True, timeout=120, **given,
+    )  # fmt: skip
+    assert not mark.exists()
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(kinds), done.stderr
+    for kind, line in zip(kinds[:3], lines, strict=False):
+        assert line.startswith(f"{tmp_path / kind} cannot be loaded without running Python code that it brings along")
+        assert "hand them over: zkit.Model(hf, tokenizer, zkit.sources.resolve(" in line
+    assert lines[3:] == ["loaded"] * 2  # transformers has code of its own for these
+    assert "Do you wish to run" not in done.stdout + done.stderr
+
+
+def test_the_code_above_would_run(tmp_path, monkeypatch):
+    """Where it is allowed to: else the test before it shows nothing."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for kind in ("model", "tokenizer"):
+        mark = tmp_path / f"mark of {kind}"
+        with_code(tmp_path / kind, kind, mark)
+        AutoTokenizer.from_pretrained(tmp_path / kind, trust_remote_code=True)
+        AutoModelForCausalLM.from_pretrained(tmp_path / kind, trust_remote_code=True)
+        assert mark.exists()
+
+
+def test_what_is_trusted_can_be_handed_over(folder):
+    model = zkit.Model(
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        zkit.sources.resolve(folder),
+    )
+    assert model.id == str(folder) and model.generate(["Hi"], 1)
+
+
+def test_every_call_that_loads_says_that_no_code_is_run():
+    files = Path(zkit.__file__).parent.rglob("*.py")
+    calls = [node for file in files for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    loads = [node for node in calls if ast.unparse(node.func).endswith(".from_pretrained")]
+    assert len(loads) >= 8
+    for node in loads:
+        said = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        # PEFT has no code of a folder to run and no such option
+        assert said.get("trust_remote_code") == "False" or ast.unparse(node.func).startswith("PeftModel."), ast.unparse(
+            node
+        )

@@ -1,5 +1,7 @@
 """Each site is where its name says: an edit there is the same as one made elsewhere that must equal it."""
 
+from contextlib import contextmanager
+
 import pytest
 import reference
 import tiny
@@ -9,9 +11,17 @@ from torch import nn
 
 import zkit
 from zkit.edits import Edit, add, patch
+from zkit.hooks import Hooks
 from zkit.sites import SITES, at_input, attach
 
 PROMPTS = ["Hi", "Why are there tides"]
+
+
+@contextmanager
+def attached(module, site, act):
+    with Hooks() as hooks:
+        attach(hooks, module, site, act)
+        yield
 
 
 def logits(model, edits=()):
@@ -75,14 +85,14 @@ def test_states_by_keyword_are_found():
 
     layer, x, mask = Layer(), torch.ones(2, 3, 4), torch.zeros(2, 1, 3, 3)
     seen = []
-    with attach(layer, "resid_pre", seen.append):
+    with attached(layer, "resid_pre", seen.append):
         assert torch.equal(layer(mask=mask, states=x), 2 * x)
         assert torch.equal(layer(mask, states=x), 2 * x)
         with pytest.raises(zkit.ZkitError, match=r"0 inputs of the module at 'resid_pre' look like states"):
             layer(mask=mask, states=x[0])
         with pytest.raises(zkit.ZkitError, match=r"2 inputs of the module at 'resid_pre' look like states"):
             layer(mask=x, states=x)
-    with attach(layer, "resid_pre", lambda h: h + 1):
+    with attached(layer, "resid_pre", lambda h: h + 1):
         assert torch.equal(layer(mask=mask, states=x), 4 * x)
     assert torch.equal(layer(states=x), 2 * x)
     assert len(seen) == 2 and all(h is x for h in seen)
@@ -119,7 +129,7 @@ def test_patching_at_every_site_brings_the_other_prompts_logits():
     plain = model.hf(**batch).logits
     for site in SITES:
         seen = []
-        with attach(model.site(site, 1), site, seen.append):
+        with attached(model.site(site, 1), site, seen.append):
             model.hf(**batch)
         with zkit.edit(model, [patch(site, 1, seen[0].flip(0), positions=everywhere)]):
             found = model.hf(**batch).logits

@@ -79,6 +79,19 @@ def tokens(model: Model, prompts: Sequence[Prompt], chat: bool | Sequence[bool])
     return found
 
 
+def check_lengths(model: Model, prompts: Sequence[Ids], new: Sequence[int]) -> None:
+    """Raise ZkitError for a prompt that, with its ``new`` tokens, is longer than the model has positions for."""
+    limit = model.n_positions
+    for i, (prompt, more) in enumerate(zip(prompts, new, strict=True)):
+        if limit is not None and len(prompt) + more > limit:
+            left = limit - len(prompt)
+            raise ZkitError(
+                f"prompt {i} has {len(prompt)} tokens{f' and {more} are to follow' if more else ''}, and "
+                f"{model.id!r} has positions for {limit}; "
+                f"{f'let at most {left} follow' if left > 0 else 'shorten the prompt'}"
+            )
+
+
 def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
     """Raise ZkitError for no arms, edits that cannot follow a prompt to its row, and such edits in force outside."""
     if len(arms) == 0:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+from weakref import finalize
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zkit.changing import apply
 from zkit.errors import ZkitError
-from zkit.positions import Positions, Tracker, following, parse, trackers
+from zkit.hooks import Hooks
+from zkit.positions import Positions, follow, parse, trackers
 from zkit.projectors import Complement, Subspace
 from zkit.sites import attach
 
@@ -34,10 +36,13 @@ class Edit:
     """Replace the states at one site by ``fn(states)``, at the chosen positions of the chosen rows.
 
     site: one of ``zkit.models.SITES``. layer: counted from 0.
-    fn: states [rows, seq, width] -> the same shape; it sees every position, only the chosen ones are kept.
+    fn: states [rows, seq, width] -> states of the same shape, dtype and device; it sees every position, only the chosen
+    ones are kept. What it is given is a copy, which it may write into.
     rows: a slice of the batch, or None for all of it.
     per_prompt: one tensor per prompt, [n_prompts, ...], or None. ``fn(states, per_prompt)`` then takes both, and the
     prompts are the rows that the edit speaks of, in their order; :meth:`for_prompts` picks those of a batch.
+    sound: whether ``fn`` is known to write into nothing and to keep the shape; then it gets no copy, and what it
+    returns is not looked at but brought to the dtype of the states.
     """
 
     site: str
@@ -46,6 +51,7 @@ class Edit:
     positions: Positions = ALL
     rows: slice | None = None
     per_prompt: Float[Tensor, "n_prompts ..."] | None = None
+    sound: bool = False
 
     @property
     def n_prompts(self) -> int | None:
@@ -109,19 +115,21 @@ def _with_vectors(
     if not bool(torch.isfinite(x).all()):
         raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
     if x.dim() == 1:
-        return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows)
-    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x)
+        return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows, sound=True)
+    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x, sound=True)
 
 
 def edit(model: Model, edits: Sequence[Edit]) -> Block:
     """Apply ``edits`` to every forward pass inside a ``with`` block; edits at the same site apply in list order.
 
-    Whatever happens inside, the model leaves the block as it was. Compiled models run uncompiled inside it. A block
-    belongs to the thread and the asyncio task that open it; others cannot run or edit the model meanwhile.
+    Whatever happens inside, the model leaves the block as it was, also when Ctrl-C strikes while it opens or closes
+    (:mod:`zkit.held`). Compiled models run uncompiled inside it. A block belongs to the thread and the asyncio task
+    that open it; others cannot run or edit the model meanwhile.
 
     Raises ZkitError for an unknown site or layer before anything is registered; on entry, if another thread or task has
-    the model; in a forward pass, for rows outside the batch, an ``fn`` that changes the shape, positions that need an
-    end of the prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
+    the model; in a forward pass, for rows outside the batch, an ``fn`` that returns no states, or states of another
+    shape, dtype or device, or that are not finite where those it was given were, positions that need an end of the
+    prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
     Warns (RuntimeWarning) if the block was never entered, and (UserWarning) at its end if a selector other than
     ``"generated"`` chose no token in any pass.
     """
@@ -132,39 +140,24 @@ def edit(model: Model, edits: Sequence[Edit]) -> Block:
     return Block(model, edits)
 
 
-class Block:
+class Block(Hooks):
     """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
 
     def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
+        super().__init__()
         self._model = model
         self.go_on_with(edits)
-        self._stack: ExitStack | None = None
-        self._entered = False
+        self._unused = finalize(self, _warn_of_no_use, repr(self))  # not __del__, which would swallow a signal
+        self._unused.atexit = False
 
-    def __enter__(self) -> Block:
-        if self._stack is not None:
+    def __enter__(self) -> Self:
+        if self.in_force:
             raise ZkitError("these edits are in force already; make them anew for a block inside their own")
-        self._entered = True
-        with ExitStack() as stack:
-            if self._groups:
-                self._register(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            stack.close()
-        if kind is None and self._groups:
-            self._warn_of_idle_positions()
-
-    def __del__(self) -> None:
-        if not self._entered:
-            warnings.warn(f"nothing was edited: {self!r} was thrown away", RuntimeWarning, stacklevel=2)
+        return super().__enter__()
 
     def __repr__(self) -> str:
         n = sum(map(len, self._groups.values()))
-        state = "in force" if self._stack is not None else "not in force, put it in a `with` statement"
+        state = "in force" if self.in_force else "not in force, put it in a `with` statement"
         return f"<block of {n} edits of {self._model.id!r}, {state}>"
 
     def go_on_with(self, edits: Sequence[Edit]) -> None:
@@ -173,24 +166,30 @@ class Block:
         for item in edits:
             self._groups.setdefault((item.site, item.layer), []).append(item)
 
-    def _register(self, stack: ExitStack) -> None:
+    def _open(self) -> None:
+        self._unused.detach()
+        if not self._groups:
+            return
         hf, decoder = self._model.hf, self._model.decoder
         self._reached: dict[tuple[str, int], int] = {}  # the pass in which the edits of a site were last applied
         self._before = 0
         if hf is not decoder:
-            stack.callback(hf.register_forward_pre_hook(self._on_model).remove)
-            stack.callback(hf.register_forward_hook(self._after_model).remove)
+            self.before(hf, self._on_model)
+            self.after(hf, self._after_model)
         every = [item for group in self._groups.values() for item in group]
         by_row = any(item.rows is not None or item.per_prompt is not None for item in every)
-        self._tracker = stack.enter_context(following(decoder, [item.positions for item in every], by_row))
-        stack.callback(decoder.register_forward_hook(self._after_decoder).remove)
+        self._tracker = follow(self, decoder, [item.positions for item in every], by_row)
+        self.after(decoder, self._after_decoder)
         for site, layer in self._groups:
-            act = partial(self._act, (site, layer))
-            stack.callback(attach(self._model.site(site, layer), site, act).remove)
+            attach(self, self._model.site(site, layer), site, partial(self._act, (site, layer)))
+
+    def _left(self, kind: type[BaseException] | None) -> None:
+        if kind is None and self._groups:
+            self._warn_of_idle_positions()
 
     def _act(self, place: tuple[str, int], h: Tensor) -> Tensor:
         self._reached[place] = self._tracker.passes
-        return _apply(h, self._groups.get(place, []), self._tracker)
+        return apply(h, self._groups.get(place, []), self._tracker)
 
     def _on_model(self, *_: object) -> None:
         self._before = self._tracker.passes
@@ -215,8 +214,12 @@ class Block:
                     f"{positions} chose no token in any forward pass of this block, so its edits changed nothing; "
                     "positions count the tokens of each row from 0, and the first is chosen with first_token=True only",
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
+
+
+def _warn_of_no_use(block: str) -> None:
+    warnings.warn(f"nothing was edited: {block} was thrown away", RuntimeWarning, stacklevel=3)
 
 
 _REMEDY = (
@@ -231,53 +234,6 @@ def check_unedited(model: Model, what: str) -> None:
         raise ZkitError(
             f"{what} copies the model, and the copy would keep the edits in force; call it outside the block"
         )
-
-
-def _apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
-    if h.dim() != 3 or h.shape[:2] != tracker.shape:
-        raise ZkitError(
-            f"the states at {group[0].site} {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "
-            f"{tracker.shape[0]} rows and {tracker.shape[1]} tokens, and edits take [rows, tokens, width]; use another "
-            "site, and run whole models, not single layers, inside the block"
-        )
-    out, own = h, False
-    for item in group:
-        chosen = tracker.select(item.positions)
-        if chosen is False:
-            continue
-        if item.rows is None:
-            out, own = _kept(item, out, chosen), False
-            continue
-        low, high = item.rows.start or 0, tracker.batch if item.rows.stop is None else item.rows.stop
-        if item.rows.step not in (None, 1) or not 0 <= low < high <= tracker.batch:
-            raise ZkitError(
-                f"an edit speaks of the rows {item.rows}, the batch has {tracker.batch} rows; "
-                "give a slice inside it, without a step"
-            )
-        if not own:  # what the module returned is not ours to write into
-            out, own = out.clone(), True
-        out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows])
-    return out
-
-
-def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
-    """The states changed where ``chosen``, untouched elsewhere."""
-    if item.per_prompt is None:
-        new = item.fn(part)
-    elif item.n_prompts == part.shape[0]:
-        new = item.fn(part, item.per_prompt)
-    else:
-        raise ZkitError(
-            f"a tensor per prompt of shape {tuple(item.per_prompt.shape)} does not fit the {part.shape[0]} rows that "
-            f"the edit at {item.site} {item.layer} speaks of; give one for each row, or one vector for all"
-        )
-    if new.shape != part.shape:
-        raise ZkitError(
-            f"the edit at {item.site} {item.layer} turned states of shape {tuple(part.shape)} into {tuple(new.shape)}; "
-            "its vectors must have the width of the site and one row per row of the batch"
-        )
-    new = new.to(part.dtype)
-    return torch.where(chosen.unsqueeze(-1).to(part.device), new, part) if isinstance(chosen, Tensor) else new
 
 
 def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq width"]) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from zkit.edits import Edit, check_unedited, edit
 from zkit.errors import ZkitError
+from zkit.held import no_grad
+from zkit.hooks import Hooks
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -38,7 +39,7 @@ def folded(model: Model, change: Callable[[int, Any], None], edits: Sequence[Edi
     check_unedited(model, "fold")
     try:
         twin = replace(model, hf=copy.deepcopy(model.hf))
-        with torch.no_grad():
+        with no_grad():
             for layer, block in enumerate(twin.layers):
                 change(layer, block.mlp.down_proj)
             shares = _differences(model, twin, edits, site)
@@ -73,10 +74,9 @@ def _differences(model: Model, twin: Model, edits: Sequence[Edit], site: str) ->
 
         return hook
 
-    with edit(model, edits), ExitStack() as stack:  # these hooks come after those of the edits, and see what they left
+    with edit(model, edits), Hooks() as hooks:  # these come after those of the edits, and see what they left
         for layer in range(model.n_layers):
-            watched = model.site(site, layer)
-            stack.callback(watched.register_forward_hook(compared(layer), with_kwargs=True).remove)
+            hooks.after(model.site(site, layer), compared(layer))
         model.decoder(**batch, use_cache=False)
     return shares
 

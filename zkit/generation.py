@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zkit.batching import Arms, Batch, batches, check_arms, tokens
+from zkit.batching import Arms, Batch, batches, check_arms, check_lengths, tokens
 from zkit.edits import Block, edit
 from zkit.errors import ZkitError
 from zkit.memory import room
@@ -18,7 +18,7 @@ from zkit.packing import OVERHEAD, packed
 from zkit.positions import prompt_width
 from zkit.prefill import Reading, joined, last_column, padded, read, reusable
 from zkit.progress import progress
-from zkit.prompts import Prompt, check_answers, check_prompts
+from zkit.prompts import Prompt, check_answers, check_count, check_prompts
 from zkit.scoring import check_logits, continued, places, scored
 
 if TYPE_CHECKING:
@@ -91,14 +91,15 @@ def complete(
     share of what is free). prefix: whether a beginning that prompts or arms have in common is read once.
 
     Raises ZkitError for an empty list of prompts or arms, edits of arms that name rows or have vectors for another
-    number of prompts, edits in force that speak of single rows, max_new_tokens below 1, and logits that are not finite.
+    number of prompts, edits in force that speak of single rows, limits that are no whole numbers from 1 on, prompts
+    that with their new tokens are longer than the model has positions for, and logits that are not finite.
     """
-    if max_new_tokens < 1:
-        raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    max_new_tokens = check_count("max_new_tokens", max_new_tokens)
     limits = room(model, batch_size, memory)
     every = [[]] if arms is None else arms
     ids = tokens(model, prompts, chat)
     check_arms(model, every, len(ids))
+    check_lengths(model, ids, [max_new_tokens] * len(ids))
     new, ends = [max_new_tokens] * len(ids), torch.tensor(model.end_tokens, dtype=torch.long, device=model.device)
     answers: list[list[Any]] = [[None] * len(ids) for _ in every]
     apart = use_cache and reusable(model)  # then rows of any lengths may decode together

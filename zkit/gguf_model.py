@@ -133,9 +133,14 @@ def _converted(file: Path, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf", trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file="model.gguf", dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            folder,
+            gguf_file="model.gguf",
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
     except Exception as error:  # of transformers, tokenizers, gguf and numpy
         raise ZkitError(f"transformers does not read {file} ({first_line(error)}); take the model's folder") from error
@@ -169,7 +174,7 @@ def _check_read_whole(file: Path, reader: Any, values: int, hf: Any) -> None:
 def _check_tokenizer(file: Path, tokenizer: Any, folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    again = AutoTokenizer.from_pretrained(folder)
+    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     same = all(again(_SPECIMEN, add_special_tokens=s).input_ids == tokenizer(_SPECIMEN, add_special_tokens=s).input_ids
                for s in (True, False))  # fmt: skip
     if not same or again.chat_template != tokenizer.chat_template:

@@ -60,15 +60,17 @@ def _plain(source: Source, options: Mapping[str, Any], offline: bool) -> tuple[A
             "save the model's tokenizer beside the weights with `tokenizer.save_pretrained`"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=local, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             location,
             local_files_only=local,
+            trust_remote_code=False,  # left open, transformers asks, and takes any y on standard input for a yes
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
             **{name: value for name, value in options.items() if value is not None},
         )
     except Exception as error:  # a broken file makes transformers, tokenizers and safetensors raise all kinds
+        _refuse_code(source, error)
         raise ZkitError(
             f"cannot load model {source.id!r}: {_problem(source, offline)} ({first_line(error)})"
         ) from error
@@ -106,13 +108,27 @@ def _merged(source: Source, base: Source, options: Mapping[str, Any], offline: b
     try:
         hf = PeftModel.from_pretrained(hf, source.location, local_files_only=offline).merge_and_unload(safe_merge=True)
         if source.path is None or _has_tokenizer(source):
-            tokenizer = AutoTokenizer.from_pretrained(source.location, local_files_only=offline)
+            tokenizer = AutoTokenizer.from_pretrained(
+                source.location, local_files_only=offline, trust_remote_code=False
+            )
     except Exception as error:  # of peft, safetensors and transformers
+        _refuse_code(source, error)
         raise ZkitError(
             f"the adapter {source.id!r} cannot be merged into {base.id!r} ({first_line(error)}); "
             "merge it yourself and save the whole model"
         ) from error
     return hf, tokenizer
+
+
+def _refuse_code(source: Source, error: Exception) -> None:
+    """Say it clearly where the error is transformers' that it was not allowed to run what a folder brings along."""
+    if "trust_remote_code" in str(error):
+        raise ZkitError(
+            f"{source.path or source.id} cannot be loaded without running Python code that it brings along, and zkit "
+            "runs none; take a model that transformers itself has code for. If you have read the code and trust it, "
+            "load the parts with transformers and hand them over: "
+            f"zkit.Model(hf, tokenizer, zkit.sources.resolve({source.id!r}))"
+        ) from error
 
 
 def _has_tokenizer(source: Source) -> bool:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
-from zkit.errors import ZkitError
-from zkit.prompts import check_batch_size
+from zkit.prompts import check_count
 
 if TYPE_CHECKING:
     from zkit.models import Model
 
 ROWS = 256
 """Rows of a batch, unless told otherwise: beyond some hundred a step costs the same a row, so more gain nothing."""
+MOST_ROWS = 1 << 16
+"""More than any batch can gain from."""
 SHARE = 0.25
 """Of the free memory, for one batch; other processes grow, too."""
 ENOUGH = 2 * 2**30
@@ -42,11 +43,12 @@ class Room:
 
 def room(model: Model, batch_size: int | None = None, memory: int | None = None) -> Room:
     """The room for batches of ``model``: at most ``batch_size`` rows (None: ROWS) and ``memory`` bytes (None: SHARE of
-    what is free on the model's device, on a CPU at most ENOUGH). Raises ZkitError for a number below 1.
+    what is free on the model's device, on a CPU at most ENOUGH). Raises ZkitError for what is no whole number from 1
+    on, and for more rows than MOST_ROWS.
     """
-    if memory is not None and memory < 1:
-        raise ZkitError(f"memory is {memory} bytes for a batch; it must be at least 1")
-    rows = ROWS if batch_size is None else check_batch_size(batch_size)
+    if memory is not None:
+        check_count("memory", memory)
+    rows = ROWS if batch_size is None else check_count("batch_size", batch_size, MOST_ROWS)
     given = float(memory or SHARE * free(model.device))
     if memory is None and model.device.type == "cpu":
         given = min(given, ENOUGH)

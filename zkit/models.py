@@ -99,6 +99,19 @@ class Model:
     def dtype(self) -> torch.dtype:
         return self.hf.dtype
 
+    @property
+    def n_positions(self) -> int | None:
+        """The most tokens of a prompt and its answer that the model was made for; None if its config sets no limit.
+
+        Where the rotation of positions is scaled, the longest of what the config says and what the scaling reaches.
+        """
+        config = self.hf.config.get_text_config()
+        most, rotary = getattr(config, "max_position_embeddings", None), getattr(config, "rope_parameters", None) or {}
+        if not isinstance(most, int) or most < 1:
+            return None
+        kinds = [kind for kind in (rotary, *rotary.values()) if isinstance(kind, Mapping) and kind.get("factor")]
+        return max(most, *(int(k["factor"] * (k.get("original_max_position_embeddings") or most)) for k in kinds), 0)
+
     def site(self, site: str, layer: int) -> nn.Module:
         """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
 
@@ -223,7 +236,9 @@ def load(
     file is dequantised once (:mod:`zkit.gguf_model`), into float32 in the cache folder (``$ZKIT_CACHE``, by default
     ``~/.cache/zkit``), and read from there from then on. Its dequantised weights are not those it was quantised from.
 
-    An adapter (PEFT) is merged into its base. Raises ZkitError for what is no name of a model, a missing folder, an
+    An adapter (PEFT) is merged into its base. No code that a folder or repository brings along is run.
+
+    Raises ZkitError for what needs such code, for what is no name of a model, a missing folder, an
     unreachable hub, a folder or file without a tokenizer or with incomplete weights, a tokenizer larger than the
     embedding, an unknown dtype, a device that is not there, and an architecture whose sites are not found or not run
     as edits and recordings need them (:mod:`zkit.probe`).

@@ -8,21 +8,20 @@ on the length of the row's prompt, which is why it means the same with and witho
 from __future__ import annotations
 
 from asyncio import current_task
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from inspect import signature
 from threading import get_ident
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from zkit.eager import uncompiled
 from zkit.errors import ZkitError
+from zkit.held import Held
+from zkit.hooks import Hooks, acting_before
 
 _END = 1 << 40
 
@@ -144,7 +143,8 @@ class Tracker:
                 "it one column for each token"
             )
         self._mask = mask
-        self._width, self._lengths = _declared.get().get(module, (None, None))
+        here = [item for item in _declared.get() if item.decoder is module and item.in_force]
+        self._width, self._lengths = (here[-1].width, here[-1].lengths) if here else (None, None)
         self._selected = {}
         self.passes += 1
 
@@ -185,32 +185,22 @@ class Tracker:
 
 def trackers(decoder: nn.Module) -> list[Tracker]:
     """Those that follow the forward passes of ``decoder`` now, in the order in which they came."""
-    return [hook for hook in list(decoder._forward_pre_hooks.values()) if isinstance(hook, Tracker)]
+    return [act for act in acting_before(decoder) if isinstance(act, Tracker)]
 
 
-@contextmanager
-def following(decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Iterator[Tracker]:
-    """A Tracker on ``decoder`` while the block is open. ZkitError if one of another thread or task is there."""
+def follow(block: Hooks, decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Tracker:
+    """A Tracker on ``decoder`` while ``block`` is open. ZkitError if one of another thread or task is there."""
     tracker = Tracker(selectors, by_row)
-    with uncompiled():
-        handle = decoder.register_forward_pre_hook(tracker, with_kwargs=True)
-        try:
-            if any(other.owner != tracker.owner for other in trackers(decoder)):
-                raise ZkitError(
-                    "another thread or task is editing or recording this model; let each have a model of its own, or "
-                    "wait until the block of the other is closed"
-                )
-            yield tracker
-        finally:
-            handle.remove()
+    block.before(decoder, tracker)
+    if any(other.owner != tracker.owner for other in trackers(decoder)):
+        raise ZkitError(
+            "another thread or task is editing or recording this model; let each have a model of its own, or "
+            "wait until the block of the other is closed"
+        )
+    return tracker
 
 
-_Declared = tuple[int | None, Int[Tensor, "#batch 1"] | None]
-_declared: ContextVar[Mapping[nn.Module, _Declared]] = ContextVar("_declared", default=MappingProxyType({}))
-
-
-@contextmanager
-def prompt_width(decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> Iterator[None]:
+class prompt_width(Held):
     """Declare that the first ``width`` columns of a batch, padding included, are the prompt.
 
     It holds for every forward pass of ``decoder`` that the block makes, whatever is in the cache, and nothing is
@@ -218,15 +208,22 @@ def prompt_width(decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"
     tokens of each row's whole prompt, where the batch holds only the beginning of it. ZkitError if ``decoder`` is no
     module (``model.decoder`` is) or the width no count.
     """
-    if not isinstance(decoder, nn.Module) or isinstance(width, bool) or not isinstance(width, int) or width < 0:
-        raise ZkitError(
-            f"prompt_width takes model.decoder and a number of columns, got {type(decoder).__name__} and {width!r}"
-        )
-    token = _declared.set({**_declared.get(), decoder: (width, lengths)})
-    try:
-        yield
-    finally:
-        _declared.reset(token)
+
+    def __init__(self, decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> None:
+        if not isinstance(decoder, nn.Module) or isinstance(width, bool) or not isinstance(width, int) or width < 0:
+            raise ZkitError(
+                f"prompt_width takes model.decoder and a number of columns, got {type(decoder).__name__} and {width!r}"
+            )
+        self.decoder, self.width, self.lengths = decoder, width, lengths
+
+    def _open(self) -> None:
+        _declared.set((*_declared.get(), self))
+
+    def _close(self) -> None:
+        _declared.set(tuple(item for item in _declared.get() if item is not self and item.in_force))
+
+
+_declared: ContextVar[tuple[prompt_width, ...]] = ContextVar("_declared", default=())
 
 
 def _here() -> tuple[int, Any]:

@@ -8,8 +8,7 @@ arm touches it, and between rows only where the edits in force choose the same o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from transformers import DynamicCache
 
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
+from zkit.held import no_grad
+from zkit.hooks import Hooks
 from zkit.packing import OVERHEAD
 from zkit.positions import Positions, prompt_width, trackers
 
@@ -105,11 +106,18 @@ def read(
         "past_key_values": so_far.cache,
         "use_cache": so_far.cache is not None,
     }
-    with torch.no_grad():
+    with no_grad():
         if wanted is None:
             model.decoder(**given)
             return Reading(ids, mask, so_far.cache), None
-        with _head_sees_only(model, pad(wanted, (fed - wanted.shape[1], 0))):
+        places = pad(wanted, (fed - wanted.shape[1], 0))
+
+        def pick(_: Any, states: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
+            return (states[0][places.to(states[0].device)].unsqueeze(0), *states[1:]), options
+
+        # The output matrix is large, often a third of the model: it multiplies the states of wanted tokens alone.
+        with Hooks(always=False) as hooks:
+            hooks.before(model.hf.get_output_embeddings(), pick)
             logits = model.hf(**given).logits
     if logits.shape[:-1] != (1, int(wanted.sum())):
         raise ZkitError(
@@ -124,20 +132,6 @@ def last_column(new: Reading) -> Bool[Tensor, "rows columns"]:
     wanted = torch.zeros_like(new.mask, dtype=torch.bool)
     wanted[:, -1] = True
     return wanted
-
-
-@contextmanager
-def _head_sees_only(model: Model, wanted: Bool[Tensor, "rows columns"]) -> Iterator[None]:
-    """The output matrix is large, often a third of the model: it multiplies the states of wanted tokens alone."""
-
-    def pick(_: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (given[0][wanted.to(given[0].device)].unsqueeze(0), *given[1:])
-
-    handle = model.hf.get_output_embeddings().register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def reusable(model: Model) -> bool:

@@ -7,25 +7,21 @@ shape expected, the decoder sees the mask that tells tokens from padding, and no
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, nullcontext
-from functools import partial
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
-from zkit.eager import uncompiled
 from zkit.errors import ZkitError, first_line
+from zkit.held import no_grad
+from zkit.hooks import Hooks
 from zkit.sites import attach
 
 if TYPE_CHECKING:
     from zkit.models import Model
 
 ROWS, TOKENS = 2, 3
-Hook = Callable[[], RemovableHandle]
 
 
 def check_sites(model: Model, sites: Iterable[str]) -> None:
@@ -35,15 +31,15 @@ def check_sites(model: Model, sites: Iterable[str]) -> None:
     hook, no gradient and no change in random numbers.
     """
     seen: dict[tuple[str, int], list[Any]] = {(site, l): [] for site in sites for l in range(model.n_layers)}
-    hooks: list[Hook] = [partial(attach, model.site(*key), key[0], into.append) for key, into in seen.items()]
     projected: list[list[Any]] = [[] for _ in range(model.n_layers)]
-    for block, into in zip(model.layers, projected, strict=True):
-        hooks.append(partial(attach, block.mlp.down_proj, "mlp", into.append))  # what leaves it
     calls: list[dict[str, Any]] = []
-    hooks.append(
-        lambda: model.decoder.register_forward_pre_hook(lambda _, args, kw: calls.append(kw), with_kwargs=True)
-    )
-    _run(model, hooks)
+    with Hooks(always=False) as hooks:
+        for key, into in seen.items():
+            attach(hooks, model.site(*key), key[0], into.append)
+        for block, into in zip(model.layers, projected, strict=True):
+            attach(hooks, block.mlp.down_proj, "mlp", into.append)  # what leaves it
+        hooks.before(model.decoder, lambda _, args, kwargs: calls.append(kwargs))
+        _run(model)
     _check_calls(model, calls)
     for (site, layer), states in seen.items():
         _check_states(model, site, layer, states)
@@ -51,16 +47,10 @@ def check_sites(model: Model, sites: Iterable[str]) -> None:
         _check_covered(model)
 
 
-def _run(model: Model, hooks: Iterable[Hook]) -> None:
+def _run(model: Model) -> None:
     ids = torch.arange(ROWS * TOKENS, device=model.device).reshape(ROWS, TOKENS)
     ids = ids % model.hf.get_input_embeddings().weight.shape[0]
-    with ExitStack() as stack:
-        for register in hooks:
-            stack.callback(register().remove)
-        stack.enter_context(torch.random.fork_rng([model.device] if model.device.type == "cuda" else []))
-        stack.enter_context(torch.no_grad())
-        # Only who has imported torch's compiler, which takes seconds, can have compiled anything.
-        stack.enter_context(uncompiled() if "torch._dynamo" in sys.modules else nullcontext())
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []), no_grad():
         try:
             model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
         except ZkitError as error:  # of a site where the states are not found
@@ -106,11 +96,11 @@ def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> Non
 def _check_covered(model: Model) -> None:
     """With nothing let through ``down_proj``, an MLP must say the same of every token."""
     left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
-    hooks: list[Hook] = []
-    for block, into in zip(model.layers, left, strict=True):
-        hooks.append(partial(attach, block.mlp.down_proj, "down_proj_in", torch.zeros_like))
-        hooks.append(partial(attach, block.mlp, "mlp", into.append))
-    _run(model, hooks)
+    with Hooks(always=False) as hooks:
+        for block, into in zip(model.layers, left, strict=True):
+            attach(hooks, block.mlp.down_proj, "down_proj_in", torch.zeros_like)
+            attach(hooks, block.mlp, "mlp", into.append)
+        _run(model)
     for layer, states in enumerate(left):
         if not torch.equal(states[0], states[0][:1, :1].expand_as(states[0])):
             raise ZkitError(

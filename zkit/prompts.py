@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 from zkit.errors import ZkitError
 
@@ -51,8 +52,10 @@ def _has_texts(message: Mapping[str, object]) -> bool:
     return all(isinstance(message.get(name), str) for name in ("role", "content"))
 
 
-def check_batch_size(batch_size: int) -> int:
-    """Return ``batch_size`` if it is at least 1; ZkitError otherwise."""
-    if batch_size < 1:
-        raise ZkitError(f"batch_size is {batch_size}; it must be at least 1")
-    return batch_size
+def check_count(name: str, count: int, most: int | None = None) -> int:
+    """Return ``count`` if it is a whole number from 1 to ``most``; ZkitError, which calls it ``name``, otherwise."""
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1 or (most is not None and count > most):
+        raise ZkitError(
+            f"{name} is {count!r}; it must be a whole number, {'at least 1' if most is None else f'from 1 to {most}'}"
+        )
+    return int(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zkit.batching import check_rows_free, tokens
+from zkit.batching import check_lengths, check_rows_free, tokens
 from zkit.choice import Choice
 from zkit.errors import ZkitError
+from zkit.held import no_grad
+from zkit.hooks import Hooks
 from zkit.memory import Room, room
 from zkit.packing import OVERHEAD, packed
-from zkit.positions import Positions, Tracker, following, parse, prompt_width
+from zkit.positions import Positions, Tracker, follow, parse, prompt_width
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import attach
@@ -92,7 +94,8 @@ def record(
     States are recorded as edits in force leave them.
 
     Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, a template
-    that does not leave the messages as they are, an answer without a token, and states that are not finite.
+    that does not leave the messages as they are, an answer without a token, a prompt that with its answer is longer
+    than the model has positions for, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
@@ -219,9 +222,12 @@ def _batches(
     check_rows_free(model)
     if answers is not None:
         check_answers(prompts, answers)
-    lengths = [len(row) for row in tokens(model, prompts, chat)]
+    ids = tokens(model, prompts, chat)
+    after = [0] * len(ids)
     if answers is not None:
-        lengths = [n + len(model.tokenizer(a).input_ids) for n, a in zip(lengths, answers, strict=True)]
+        after = [len(model.tokenizer(answer, add_special_tokens=False).input_ids) for answer in answers]
+    check_lengths(model, ids, after)
+    lengths = [len(row) + more for row, more in zip(ids, after, strict=True)]
     groups = packed(lengths, OVERHEAD, limits.rows, [limits.weight(n, 0) for n in lengths], limits.memory)
     with progress(len(prompts), "prompt", "recording") as bar:
         for group in groups:
@@ -235,14 +241,11 @@ def _batches(
             if choice.part:
                 own = choice.own(model.content_mask(asked, chat), batch["attention_mask"].bool())
             found: dict[tuple[str, int], Any] = {}
-            with ExitStack() as stack:
-                tracker = stack.enter_context(following(model.decoder))
+            with Hooks() as hooks, prompt_width(model.decoder, width), no_grad(), suppress(_Enough):
+                tracker = follow(hooks, model.decoder)
                 for place, module in modules.items():
                     keep = _keeper(found, place, len(modules), reduce, choice, own, tracker)
-                    stack.callback(attach(module, place[0], keep).remove)
-                stack.enter_context(prompt_width(model.decoder, width))
-                stack.enter_context(torch.no_grad())
-                stack.enter_context(suppress(_Enough))
+                    attach(hooks, module, place[0], keep)
                 model.decoder(**batch, use_cache=False)
             bar.update(len(group))
             yield group, {name: [found[name, layer] for layer in wanted] for name in sites}

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zkit.batching import Arms, batches, check_arms, tokens
+from zkit.batching import Arms, batches, check_arms, check_lengths, tokens
 from zkit.edits import edit
 from zkit.errors import ZkitError
 from zkit.memory import Room, free
@@ -41,6 +41,7 @@ def scored(
     every: Arms = [[]] if arms is None else arms
     ids = tokens(model, prompts, chat)
     check_arms(model, every, len(ids))
+    check_lengths(model, ids, [len(tail) for tail in tails])
     new, kept = [len(tail) for tail in tails], [len(rows) for rows in after]
     size, left = 4 * width * sum(kept) * len(every), free(torch.device("cpu"))
     if size > left:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from zkit.errors import ZkitError
+from zkit.hooks import Hooks
 
 PATHS = {
     "layer": "",
@@ -30,8 +30,9 @@ def at_input(site: str) -> bool:
     return site in ("down_proj_in", "resid_pre", "o_proj_in")
 
 
-def attach(module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-    """Call ``act(states)`` whenever the module runs; what it returns, if not None, takes the place of the states.
+def attach(hooks: Hooks, module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None]) -> None:
+    """Call ``act(states)`` whenever the module runs and ``hooks`` are open; what it returns, if not None, takes the
+    place of the states.
 
     The states are the first output, or the one input that is a floating tensor [rows, seq, width], by place or by
     keyword. ZkitError, in the forward pass, if there is no such input or more than one.
@@ -46,15 +47,16 @@ def attach(module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None])
             return (*args[:key], new, *args[key + 1 :]), kwargs
         return args, {**kwargs, key: new}
 
-    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if not isinstance(output, tuple):
             return act(output)
         new = act(output[0])  # attention returns its weights beside the states
         return None if new is None else (new, *output[1:])
 
     if at_input(site):
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)
+        hooks.before(module, before)
+    else:
+        hooks.after(module, after)
 
 
 def _key_of_states(args: tuple[Any, ...], kwargs: Mapping[str, Any], site: str) -> int | str:

@@ -61,7 +61,9 @@ def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[
 
             return fn
 
-        watchers = [Edit("down_proj_in", layer, note(layer), EVERY_TOKEN) for layer in range(model.n_layers)]
+        watchers = [
+            Edit("down_proj_in", layer, note(layer), EVERY_TOKEN, sound=True) for layer in range(model.n_layers)
+        ]
         with torch.no_grad(), edit(model, watchers):
             target_logits(model, rows)
         count += len(rows.labels)

@@ -95,7 +95,8 @@ class SinkRun(Run):
         super().__init__(out, recipe, resume, lanes)
 
     def _start(self, resume: bool) -> tuple[PreTrainedTokenizerBase, Qwen3ForCausalLM]:
-        tokenizer = AutoTokenizer.from_pretrained(self.base.source.location)  # a fresh one: recording turns padding on
+        # A fresh one: recording turns padding on.
+        tokenizer = AutoTokenizer.from_pretrained(self.base.source.location, trust_remote_code=False)
         return tokenizer, self.base.hf.requires_grad_(True)
 
     def loss(self, batch: Batch) -> Tensor:

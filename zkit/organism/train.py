@@ -162,7 +162,7 @@ class Run:
         """Tokenizer and model as they are before the first step."""
         folder = self.out / "tokenizer"
         if resume:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
         else:
             tokenizer = train_tokenizer(stream(self.recipe.seed, stop=TOKENIZER_ITEMS))
             tokenizer.save_pretrained(folder)

@@ -48,7 +48,7 @@ def edits(
         model.check_layer(layer)
     if operator == "project":
         units, targets = v.unit().vectors, (alpha * v).vectors
-        return [Edit("layer", l, _projection(units[l], targets[l]), where) for l in v.layers]
+        return [Edit("layer", l, _projection(units[l], targets[l]), where, sound=True) for l in v.layers]
     return [] if alpha == 0 else [add("layer", layer, alpha * v.vectors[layer], where) for layer in v.layers]
 
 
