@@ -150,6 +150,7 @@ def explorable(text):
 
 
 CLAIM = Claim("C", "s", "o", "m", Bound("x", ">", 1.0), "r")
+collapses = pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # a label of many lines
 MAKERS = {
     "table": lambda text: tables.to_html([{f"h{text}": text}], f"l{text}"),
     "board": lambda text: board([judge(Claim(*[f"a{text}"] * 4, CLAIM.rule, f"a{text}", note=text), {}, text)]),
@@ -161,7 +162,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
+@collapses
 @pytest.mark.parametrize("maker", MAKERS)
 def test_every_maker_of_pages_shows_what_it_is_given(maker):
     page, plain = (re.sub("<svg.*?</svg>", "", str(MAKERS[maker](text))) for text in (HOSTILE, "word"))
@@ -171,9 +172,16 @@ def test_every_maker_of_pages_shows_what_it_is_given(maker):
     assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", page)
 
 
+@collapses
 def test_a_label_of_a_figure_begins_no_formula():
     figure, axes = figures.subplots()
-    axes.set_xlabel(figures.label(r"$\frac$ \x \ud800".replace(r"\ud800", "\ud800")))
+    for text in (HOSTILE, r"$\frac$ a $x$"):
+        axes.set_xlabel(figures.label(text))
+        assert "<svg" in figures.svg(figure, "a")
+        axes.set_xlabel(text)
+        with pytest.raises(ZkitError, match="drawn as a formula"):
+            figures.svg(figure, "a")
+    axes.set(xlabel="5 $ or 6", xscale="log")
     assert "<svg" in figures.svg(figure, "a")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
@@ -36,6 +37,7 @@ COLORS = {
 }
 # A colour no figure uses by chance; it is replaced by the colour of the surrounding text.
 INK = "#0a0b0c"
+_OWN = "$\\mathdefault{"  # how matplotlib begins the labels of a logarithmic axis
 _HANZI = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 _LOOK: Any = {
@@ -129,7 +131,8 @@ def label(text: str) -> str:
 def svg(figure: Figure, alt: str) -> Html:
     """The figure as inline SVG with ``alt`` as its name: the same bytes on every run.
 
-    Raises ZkitError for an empty ``alt`` and for hanzi, which no font of matplotlib's draws.
+    Raises ZkitError for an empty ``alt``, for hanzi, which no font of matplotlib's draws, and for a text that it would
+    read as a formula.
     """
     if not alt.strip():
         raise ZkitError("a figure needs alt text that says what it shows; pass alt=...")
@@ -137,6 +140,10 @@ def svg(figure: Figure, alt: str) -> Html:
         for text in figure.findobj(Text):
             if isinstance(text, Text) and _HANZI.search(text.get_text()):
                 raise ZkitError(f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption")
+            if isinstance(text, Text) and is_math_text(text.get_text()) and not text.get_text().startswith(_OWN):
+                raise ZkitError(
+                    f"{text.get_text()!r} would be drawn as a formula; figures.label(...) draws it as it is"
+                )
         for legend in figure.findobj(Legend):
             legend.set_frame_on(False)  # type: ignore[attr-defined]  # its box would be opaque on a dark page
         # Laid out once and then left alone: a second layout pass moves things by a hair.
