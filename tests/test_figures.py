@@ -63,7 +63,7 @@ def test_plotly_comes_with_its_data_its_twin_and_no_library():
 
 def test_show_emits_html_and_plain_text(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, raw, metadata: shown.append((bundle, raw)))
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append((bundle, raw)))
     figures.show(drawn(), key="k", caption="Words fall.", alt="a")
     ((bundle, raw),) = shown
     assert raw

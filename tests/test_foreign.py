@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 
 import zkit
 from zkit import figures, foreign, pages, tables
+from zkit.__main__ import main
 from zkit.claims import Bound, Claim, board, judge
 from zkit.errors import ZkitError
 from zkit.explorable import Axis, Curve, Explorable, live
@@ -331,3 +332,12 @@ def test_one_file_escapes_and_two_display():
     assert having(r"markupsafe|\bhtml\.escape|from html import|^import html$") == {"zkit/foreign.py"}
     assert having(r"IPython\.display|from IPython") == {"zkit/foreign.py", "zkit/pages/chapter.py"}
     assert zkit.__file__.startswith(str(PACKAGE))
+
+
+def test_a_terminal_gets_no_control_characters(capsys, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("zkit.steering.report.steered", lambda *_, **__: "one\n\x1b]0;title\x07\u202e\ud800")
+    assert main(["run", "a\x1b[31m.ipynb"]) == 2
+    assert main(["steer", "--prompt", "Hello."]) == 0
+    printed = capsys.readouterr()
+    assert r"a\x1b[31m.ipynb" in printed.err and printed.out == "one\n" r"\x1b]0;title\x07\u202e\ud800" "\n"

@@ -56,8 +56,8 @@ def bundle(page: Html, plain: str) -> dict[str, str]:
     return {"text/html": str(Html('<div class="mathjax_ignore">{}</div>').format(page)), "text/plain": visible(plain)}
 
 
-def show(page: Html, plain: str, metadata: dict[str, Any] | None = None) -> None:
+def show(page: Html, plain: str) -> None:
     """Display :func:`bundle`. Raises as it does."""
     from IPython.display import display
 
-    display(bundle(page, plain), raw=True, metadata=metadata)
+    display(bundle(page, plain), raw=True)

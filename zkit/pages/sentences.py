@@ -15,7 +15,7 @@ from zkit.foreign import Html
 _HOLES = 0xE000  # private characters stand for the values while Markdown is read
 
 
-def say(template: str, *values: object, **named: object) -> None:
+def say(template: str, /, *values: object, **named: object) -> None:
     """Show Markdown with values in the places of ``template``, as ``str.format`` has them:
     ``pages.say("The gates `{variant}` leave **{share:.0%}** of the sums.", variant=..., share=...)``.
 
