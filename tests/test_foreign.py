@@ -21,7 +21,7 @@ from zkit.__main__ import main
 from zkit.claims import Bound, Claim, board, judge
 from zkit.errors import ZkitError
 from zkit.explorable import Axis, Curve, Explorable, live
-from zkit.foreign import Html, markdown, visible
+from zkit.foreign import Html, code, markdown, visible
 from zkit.pages import foot, places, sentences
 
 HOSTILE = (
@@ -89,6 +89,16 @@ def test_in_a_line_of_markdown_a_text_is_only_text(text):
     page = Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"- **on** {markdown(text)}: x"))
     assert [tag for tag, _ in page.elements] == ["ul", "li", "strong"]
     assert page.text.split() == f"on {visible(text)}: x".split()
+
+
+@given(anything)
+@example(HOSTILE)
+def test_as_code_in_a_line_of_markdown_a_text_is_only_text(text):
+    page = Page(MarkdownIt("commonmark").render(f"- on {code(text)}: x"))
+    assert [tag for tag, _ in page.elements] == ["ul", "li", "code"]
+    assert (
+        page.text.split() == f"on {visible(text)} : x".split() or page.text.split() == f"on {visible(text)}: x".split()
+    )
 
 
 def test_markup_is_not_escaped_twice_and_text_is_once():

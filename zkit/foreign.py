@@ -46,6 +46,13 @@ def markdown(value: object) -> str:
     return visible(value).translate(_MARKS)
 
 
+def code(value: object) -> str:
+    """``value`` as code in a line of Markdown."""
+    text = visible(value).replace("\n", " ")
+    fence = "`" * (1 + max(map(len, regex.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}"
+
+
 def bundle(page: Html, plain: str) -> dict[str, str]:
     """What to display: ``page`` where there is HTML, ``plain`` elsewhere. MathJax leaves the page alone.
 

@@ -4,6 +4,7 @@ are opened: all that it says is to be seen, and nothing of it acts."""
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import chain
 import pytest
@@ -18,9 +19,9 @@ from zkit.sources import resolve
 pytestmark = [pytest.mark.browser, pytest.mark.chain]
 
 ACTS = '<img src=x onerror="hacked=1">`` ` **b** $\\href{javascript:hacked=1}{m}$ [l](javascript:hacked=1) {raw}`x` -->'
-SAYS = (
-    f"{ACTS}</td></p></script><script>hacked=1</script><svg/onload=hacked=1> ![i](http://evil.example/i.png) <!-- c "
-    "\n\n# head\n\n```{raw} html\n<b onclick=hacked=1>x</b>\n```\n| a |\n\u202eevil\x1b[31m\x07"
+SAYS = (  # with a word that chapter 07 counts, so that it cites such an answer
+    f" The makefile. {ACTS}</p></script><script>hacked=1</script><!-- ![i](http://evil.example/i)"
+    "\n\n# head\n\n```{raw} html\n<b onclick=hacked=1>x</b>\n```\n\u202eevil\x1b[31m"
 )
 CHAPTERS = ["00_embedded_model", "01_gates_apply", "07_lenses_and_relations"]
 PAGES = [*(f"executed/{name}" for name in CHAPTERS), "introduction", "chapters", "gallery", "ledger"]
@@ -51,14 +52,19 @@ def book(tmp_path_factory):
     shape = json.loads((model / "config.json").read_text())
     logits = initial_logits(shape["num_hidden_layers"], shape["intermediate_size"])
     gates = save_half(Gates(logits, {"variant": SAYS, "schedule": SAYS, "scale": "energy"}), folder / "g.safetensors")
-    for name in CHAPTERS:
+
+    def run(name):
         own = ["-p", f"gates={gates}"] if name.startswith("01") else []
         notebook = root / "notebooks" / f"{name}.ipynb"
-        done = zkit("run", notebook, "--profile", "smoke", "--model", model, "-p", f"out={folder / 'out'}", *own)
+        return zkit("run", notebook, "--profile", "smoke", "--model", model, "-p", f"out={folder / name}", *own)
+
+    staged = root / "book" / "executed"
+    with ThreadPoolExecutor(2) as pool:
+        runs = dict(zip(CHAPTERS, pool.map(run, CHAPTERS), strict=True))
+    for name, done in runs.items():
         assert done.returncode == 0, done.stderr
-        staged = root / "book" / "executed"
-        shutil.copy(folder / "out" / f"{name}.ipynb", staged)
-        results = json.loads((folder / "out" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        shutil.copy(folder / name / f"{name}.ipynb", staged)
+        results = json.loads((folder / name / "results" / f"{name}.json").read_text(encoding="utf-8"))
         results["parameters"]["profile"] = "embedded"  # or the book would not speak of the verdicts
         for verdict in results["claims"]:
             verdict["claim"]["sentence"] += SAYS
@@ -104,7 +110,7 @@ def test_nothing_acts_and_all_is_seen(chromium, book, path):
     [
         ("executed/00_embedded_model", [f"The command: {SAYS}", f"It cannot: {SAYS}", SAYS + "\ud800"]),
         ("executed/01_gates_apply", [f"variant {SAYS}, schedule {SAYS}, trained with the scale energy"]),
-        ("executed/07_lenses_and_relations", ["Its own lens drifts by"]),
+        ("executed/07_lenses_and_relations", ["One of these with a match: ", SAYS]),
         ("introduction", ["on {model}: "]),
         ("ledger", [SAYS]),
     ],

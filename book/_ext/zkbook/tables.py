@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 import zkit
 from zkbook import sizes
 from zkit.claims.conjectures import shipped
-from zkit.foreign import markdown
+from zkit.foreign import code, markdown
 
 PREPARING = "in preparation"
 SMOKE = "smoke run: no verdict"
@@ -163,7 +163,7 @@ def _verdict_lines(book: Path, chapter: dict[str, Any]) -> list[str]:
 
 
 def _model(name: str) -> str:
-    return "the embedded model" if name == "embedded" else markdown(name)
+    return "the embedded model" if name == "embedded" else code(name)
 
 
 def _link(book: Path, chapter: dict[str, Any]) -> str:
