@@ -122,6 +122,7 @@ def test_sentences_are_markdown_and_their_values_are_not():
         "share": 0.5, "name": "*a*", "code": "`b`", "item": "<i>\n\n# head",
     })  # fmt: skip
     assert "<strong>50%</strong> of <em><bdi>*a*</bdi></em>, <code><bdi>`b`</bdi></code>, <bdi>x</bdi>." in page
+    assert sentences.page("{x}'s", named={"x": "o'"}) == "<p><bdi>o&#x27;</bdi>’s</p>\n"
     assert "<li><bdi>&lt;i&gt;&#10;&#10;# head</bdi></li>" in page
 
 

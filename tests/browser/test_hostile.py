@@ -24,7 +24,17 @@ SAYS = (  # with a word that chapter 07 counts, so that it cites such an answer
     "\n\n# head\n\n```{raw} html\n<b onclick=hacked=1>x</b>\n```\n\u202eevil\x1b[31m"
 )
 CHAPTERS = ["00_embedded_model", "01_gates_apply", "07_lenses_and_relations"]
-PAGES = [*(f"executed/{name}" for name in CHAPTERS), "introduction", "chapters", "gallery", "ledger"]
+NAME = ACTS  # of the model's folder
+SAID = {
+    "executed/00_embedded_model": [f"The command: {SAYS}", f"It cannot: {SAYS}", SAYS + "\ud800", NAME],
+    "executed/01_gates_apply": [f"variant {SAYS}, schedule {SAYS}, trained with the scale energy", NAME],
+    "executed/07_lenses_and_relations": ["One of these with a match: ", SAYS, NAME],
+    "introduction": [NAME],
+    "chapters": [],
+    "gallery": [SAYS],
+    "ledger": [SAYS, NAME],
+}
+"""Page -> what is to be read on it."""
 
 
 def hostile_model(folder):
@@ -48,7 +58,7 @@ def book(tmp_path_factory):
     assert smoke.done.returncode == 0, smoke.done.stderr
     folder = tmp_path_factory.mktemp("hostile")
     root = shutil.copytree(smoke.root, folder / "book", ignore=shutil.ignore_patterns("_build", "runs"))
-    model = hostile_model(folder / ACTS.replace("/", "|"))
+    model = hostile_model(folder / NAME)
     shape = json.loads((model / "config.json").read_text())
     logits = initial_logits(shape["num_hidden_layers"], shape["intermediate_size"])
     gates = save_half(Gates(logits, {"variant": SAYS, "schedule": SAYS, "scale": "energy"}), folder / "g.safetensors")
@@ -83,11 +93,10 @@ ACTING = """() => [...document.querySelectorAll("article *")].filter((element) =
   .map((element) => element.outerHTML)"""
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", SAID)
 def test_nothing_acts_and_all_is_seen(chromium, book, path):
     with serve(book) as site, visit(chromium, f"{site}book/{path}.html") as seen:
         page = seen.page
-        seen.page.on("dialog", lambda dialog: seen.errors.append(dialog.message))
         for control in page.locator("[data-axis]").all():
             control.press("End")
             control.press("Home")
@@ -99,25 +108,5 @@ def test_nothing_acts_and_all_is_seen(chromium, book, path):
         assert page.locator("article .cell_output mjx-container").count() == 0
         assert seen.outside == [] and seen.errors == []
         text = page.locator("article").text_content() or ""
-        if path.startswith("executed"):
-            assert words(visible(SAYS)) in words(text)
-            assert words(visible(ACTS.replace("/", "|"))) in words(text)  # the model's name, at the foot
+        assert [said for said in SAID[path] if words(visible(said)) not in words(text)] == []
         assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
-
-
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [
-        ("executed/00_embedded_model", [f"The command: {SAYS}", f"It cannot: {SAYS}", SAYS + "\ud800"]),
-        ("executed/01_gates_apply", [f"variant {SAYS}, schedule {SAYS}, trained with the scale energy"]),
-        ("executed/07_lenses_and_relations", ["One of these with a match: ", SAYS]),
-        ("introduction", ["on {model}: "]),
-        ("ledger", [SAYS]),
-    ],
-)
-def test_what_the_model_brought_stands_where_it_belongs(chromium, book, path, said):
-    model = book.parents[2] / ACTS.replace("/", "|")
-    with serve(book) as site, visit(chromium, f"{site}book/{path}.html") as seen:
-        text = words(seen.page.locator("article").text_content() or "")
-        for sentence in said:
-            assert words(visible(sentence.replace("{model}", str(model)))) in text

@@ -12,6 +12,7 @@ from zkit import foreign
 from zkit.errors import ZkitError
 from zkit.foreign import Html
 
+_OPTIONS = {"html": False, "typographer": True}  # quotes as in the prose around
 _HOLES = 0xE000  # private characters stand for the values while Markdown is read
 
 
@@ -29,7 +30,7 @@ def page(template: str, values: Sequence[object] = (), named: Mapping[str, objec
     """What :func:`say` shows where there is HTML."""
     holes = _Holes()
     source = _fill(holes, template, values, named or {})
-    made = MarkdownIt("commonmark", {"html": False}).render(source)
+    made = MarkdownIt("commonmark", _OPTIONS).enable("smartquotes").render(source)
     return Html(made.translate(holes.found))
 
 
