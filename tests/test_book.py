@@ -24,6 +24,7 @@ from zkit.claims.conjectures import conjectures, shipped
 from zkit.claims.ledger import Ledger
 from zkit.errors import ZkitError
 from zkit.explorable import Axis, Curve, Explorable
+from zkit.foreign import Html, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -190,10 +191,10 @@ def test_without_results_every_chapter_is_in_preparation_and_nothing_is_claimed(
 def test_verdicts_are_those_of_the_results(book, value, model, status):
     leave_results(book, value=value, model=model)
     index, answers = "\n".join(tables.chapters(book)), "\n".join(tables.answers(book))
-    assert f"{status}: E-1" in index
+    assert markdown(f"{status}: E-1") in index
     assert "{doc}`00 The embedded model </book/executed/00_embedded_model>`" in index
     assert f"- **{status.capitalize()}** on" in answers
-    assert "Steering shortens. (E-1)" in answers
+    assert f"{markdown('Steering shortens.')} ({markdown('E-1')})" in answers
     assert index.count(tables.PREPARING) == len(CHAPTERS["chapters"]) - 1
 
 
@@ -350,7 +351,7 @@ def leave_figures(book, notebook, *shown):
 def tiny_site(book, tmp_path_factory, monkeypatch):
     """A site of a gallery and two chapters (three are staged), and a function that builds it and returns a page."""
     monkeypatch.setattr(vendor, "vendor", lambda: None)
-    plain, other = (figures.wrap("<svg></svg>", key=key, caption="Still.") for key in ("plain", "other"))
+    plain, other = (figures.wrap(Html("<svg></svg>"), key=key, caption="Still.") for key in ("plain", "other"))
     leave_figures(book, "00_embedded_model", other, explorable("dose"))
     leave_figures(book, "01_gates_apply", other.replace("fig-other", "fig-only"))
     leave_figures(book, "05_layers", plain, explorable("layers"))

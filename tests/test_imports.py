@@ -43,7 +43,15 @@ _ACCESS = [
 ]
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["reading", "yaml_files", "tensor_files"]],
+    [
+        ["projectors"],
+        ["stats"],
+        ["answers"],
+        ["replies"],
+        ["progress"],
+        ["foreign"],
+        ["reading", "yaml_files", "tensor_files"],
+    ],
     [_ACCESS],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from zkit.errors import ZkitError
+from zkit.foreign import visible
 
 if TYPE_CHECKING:
     from zkit.pages.runner import Report
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.verb(options)
     except ZkitError as error:
-        print(f"zkit: {error}", file=sys.stderr)
+        print(f"zkit: {visible(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
@@ -102,7 +103,7 @@ def steer(options: argparse.Namespace) -> int:
         positions=options.positions,
         first_token=options.first_token,
     )
-    print(text)
+    print(visible(text))
     return 0
 
 
@@ -110,7 +111,7 @@ def diagnose(options: argparse.Namespace) -> int:
     """Print how a style can be steered in a model: a layer, a strength, and why."""
     from zkit.steering import report
 
-    print(report.diagnosed(**_contrast(options), questions=options.question, out=options.json))
+    print(visible(report.diagnosed(**_contrast(options), questions=options.question, out=options.json)))
     return 0
 
 
@@ -149,7 +150,7 @@ def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
 
 def _failed(report: Report) -> bool:
     for failure in report.failures:
-        print(f"\nzkit: {failure}", file=sys.stderr)
+        print(f"\nzkit: {visible(failure)}", file=sys.stderr)
     return bool(report.failures)
 
 

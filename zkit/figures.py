@@ -7,7 +7,6 @@ them. Plotly is for figures that answer to the reader; each needs a static twin.
 from __future__ import annotations
 
 import hashlib
-import html
 import io
 import re
 import sys
@@ -18,11 +17,14 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
+from zkit import foreign
 from zkit.errors import ZkitError
+from zkit.foreign import Html
 
 # Each has a contrast of at least 3:1 on white and on the dark page.
 COLORS = {
@@ -35,6 +37,7 @@ COLORS = {
 }
 # A colour no figure uses by chance; it is replaced by the colour of the surrounding text.
 INK = "#0a0b0c"
+_OWN = "$\\mathdefault{"  # how matplotlib begins the labels of a logarithmic axis
 _HANZI = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 _LOOK: Any = {
@@ -120,10 +123,16 @@ def band(
     axes.plot(x, value, color=color, marker="o", label=label or None)
 
 
-def svg(figure: Figure, alt: str) -> str:
+def label(text: str) -> str:
+    """Anybody's text as a label of a figure: a dollar sign in it begins no formula."""
+    return foreign.visible(text).replace("$", r"\$")
+
+
+def svg(figure: Figure, alt: str) -> Html:
     """The figure as inline SVG with ``alt`` as its name: the same bytes on every run.
 
-    Raises ZkitError for an empty ``alt`` and for hanzi, which no font of matplotlib's draws.
+    Raises ZkitError for an empty ``alt``, for hanzi, which no font of matplotlib's draws, and for a text that it would
+    read as a formula.
     """
     if not alt.strip():
         raise ZkitError("a figure needs alt text that says what it shows; pass alt=...")
@@ -131,6 +140,10 @@ def svg(figure: Figure, alt: str) -> str:
         for text in figure.findobj(Text):
             if isinstance(text, Text) and _HANZI.search(text.get_text()):
                 raise ZkitError(f"hanzi in a figure: {text.get_text()!r}; put them into a table or the caption")
+            if isinstance(text, Text) and is_math_text(text.get_text()) and not text.get_text().startswith(_OWN):
+                raise ZkitError(
+                    f"{text.get_text()!r} would be drawn as a formula; figures.label(...) draws it as it is"
+                )
         for legend in figure.findobj(Legend):
             legend.set_frame_on(False)  # type: ignore[attr-defined]  # its box would be opaque on a dark page
         # Laid out once and then left alone: a second layout pass moves things by a hair.
@@ -149,32 +162,27 @@ def show(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None =
     ``{ref}`fig-<key>``` refers to one. Raises ZkitError for an empty key, caption or alt, and for a plotly
     figure without a twin.
     """
-    from IPython.display import display
-
-    bundle = {
-        "text/html": to_html(figure, key=key, caption=caption, alt=alt, twin=twin),
-        "text/plain": caption,
-    }
-    display(bundle, raw=True)
+    foreign.show(to_html(figure, key=key, caption=caption, alt=alt, twin=twin), caption)
     # A figure that pyplot still holds would be shown a second time at the end of its cell.
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and isinstance(figure, Figure):
         pyplot.close(figure)
 
 
-def to_html(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None = None) -> str:
+def to_html(figure: Any, *, key: str, caption: str, alt: str, twin: Figure | None = None) -> Html:
     """What ``show`` displays."""
     if isinstance(figure, Figure):
         return wrap(svg(figure, alt), key=key, caption=caption)
     if twin is None:
         raise ZkitError(
-            f"figure {key!r} is interactive; pass twin=<a matplotlib figure>, for print and for readers "
+            f"figure {key!r} is interactive; pass a matplotlib figure as twin=, for print and for readers "
             "without JavaScript"
         )
-    return wrap(plotly_html(figure, alt) + f'<div class="zk-twin">{svg(twin, alt)}</div>', key=key, caption=caption)
+    body = plotly_html(figure, alt) + Html('<div class="zk-twin">{}</div>').format(svg(twin, alt))
+    return wrap(body, key=key, caption=caption)
 
 
-def wrap(body: str, *, key: str, caption: str, classes: str = "zk-figure") -> str:
+def wrap(body: Html, *, key: str, caption: str, classes: str = "zk-figure") -> Html:
     """HTML figure around ``body``; the book's build writes "Figure 3." into the empty span."""
     if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
         raise ZkitError(
@@ -182,21 +190,23 @@ def wrap(body: str, *, key: str, caption: str, classes: str = "zk-figure") -> st
         )
     if not caption.strip():
         raise ZkitError(f"figure {key!r} needs a caption; pass caption=...")
-    return (
-        f'<figure class="{classes}" id="fig-{key}">{body}'
-        f'<figcaption><span class="zk-number"></span>{html.escape(caption)}</figcaption></figure>'
-    )
+    return Html(
+        '<figure class="{}" id="fig-{}">{}<figcaption><span class="zk-number"></span>{}</figcaption></figure>'
+    ).format(classes, key, body, caption)
 
 
-def plotly_html(figure: Any, alt: str) -> str:
-    """A plotly figure as HTML that expects ``window.Plotly`` from the page and stays empty without it."""
+def plotly_html(figure: Any, alt: str) -> Html:
+    """A plotly figure as HTML that expects ``window.Plotly`` from the page and stays empty without it.
+
+    Plotly reads marks like ``<b>`` in its texts: those of ``figure`` are to be an author's.
+    """
     spec = figure.to_json().replace("<", "\\u003c")
     div = "plot-" + digest(spec)
     boot = _PLOTLY_BOOT.replace("ID", div).replace("COLORWAY", str(list(COLORS.values())))
-    return (
-        f'<div class="zk-plotly" id="{div}" role="img" aria-label="{html.escape(alt)}"></div>'
-        f'<script type="application/json">{spec}</script><script>{boot}</script>'
-    )
+    return Html(
+        '<div class="zk-plotly" id="{}" role="img" aria-label="{}"></div>'
+        '<script type="application/json">{}</script><script>{}</script>'
+    ).format(div, alt, Html(spec), Html(boot))
 
 
 def digest(text: str) -> str:
@@ -204,7 +214,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _inline(text: str, alt: str) -> str:
+def _inline(text: str, alt: str) -> Html:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor")
@@ -218,12 +228,12 @@ def _inline(text: str, alt: str) -> str:
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()  # type: ignore[union-attr]
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(alt)}" '
-        f'style="width:100%;max-width:{float(width) * 1.55:.0f}px;height:auto;stroke-linejoin:round">'
-    )
-    return opening + text[text.index(">") + 1 :].strip()
+    opening = Html(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        'viewBox="0 0 {} {}" role="img" aria-label="{}" '
+        'style="width:100%;max-width:{:.0f}px;height:auto;stroke-linejoin:round">'
+    ).format(width, height, alt, float(width) * 1.55)
+    return opening + Html(text[text.index(">") + 1 :].strip())
 
 
 def _shorten(attribute: re.Match[str]) -> str:

@@ -5,24 +5,17 @@ Without Chromium these tests skip and say so; where the environment says CI, its
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import chain
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from visit import serve
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +29,8 @@ def built_book() -> Path:
 @pytest.fixture(scope="session")
 def site(built_book: Path) -> Iterator[str]:
     """Address of a server for the built book."""
-    handler = functools.partial(_Quiet, directory=str(built_book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serve(built_book) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

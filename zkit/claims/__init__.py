@@ -5,7 +5,7 @@ judged again. :mod:`zkit.claims.ledger` keeps claims with their history; :mod:`z
 the book. Both are imported by name: a chapter that does not read the ledger need not run again when it grows.
 """
 
-from zkit.claims.boards import board
+from zkit.claims.boards import board, show
 from zkit.claims.claim import Added, Claim, Published, Status, Verdict, judge
 from zkit.claims.rules import ROUNDING, AllOf, AnyOf, Bound, Finding, Operator, Rule, rule_from_dict
 
@@ -25,4 +25,5 @@ __all__ = [
     "board",
     "judge",
     "rule_from_dict",
+    "show",
 ]

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from html import escape
+from collections.abc import Sequence
 
-from zkit import tables
+from zkit import foreign, tables
 from zkit.claims.claim import Claim, Verdict
+from zkit.foreign import Html
 
 
-def board(verdicts: Iterable[Verdict]) -> str:
+def board(verdicts: Sequence[Verdict]) -> Html:
     """HTML table of verdicts: claim, status and rule, both beside the published ones, when the rule came, findings."""
-    head = ("Claim", "Verdict", "Rule, and since when", "Found")
     rows = [
-        (
-            f"<strong>{escape(v.claim.id)}</strong> {escape(v.claim.sentence)}",
-            f"<strong>{escape(v.status)}</strong> on {escape(v.model)}" + published(v.claim),
-            escape(v.claim.says) + since(v.claim) + published_rule(v.claim),
-            "<br>".join(escape(finding.wording) for finding in v.findings),
-        )
+        {
+            "Claim": Html("<strong>{}</strong> {}").format(v.claim.id, v.claim.sentence),
+            "Verdict": Html("<strong>{}</strong> on {}").format(v.status, v.model) + published(v.claim),
+            "Rule, and since when": Html.escape(v.claim.says) + since(v.claim) + published_rule(v.claim),
+            "Found": Html("<br>").join(finding.wording for finding in v.findings),
+        }
         for v in verdicts
     ]
-    return tables.raw(head, rows, "Claims and verdicts")
+    return tables.to_html(rows, "Claims and verdicts")
 
 
-def since(claim: Claim) -> str:
+def show(verdicts: Sequence[Verdict]) -> None:
+    """Display the board. Raises ZkitError if there are no verdicts."""
+    foreign.show(board(verdicts), "\n".join(verdict.sentence for verdict in verdicts))
+
+
+def since(claim: Claim) -> Html:
     """When the claim's rule came, as another line of a cell."""
-    return f"<br><em>{escape(claim.since)}</em>"
+    return Html("<br><em>{}</em>").format(claim.since)
 
 
-def published(claim: Claim) -> str:
+def published(claim: Claim) -> Html:
     """The status that the claim's authors gave it, as another line of a cell; "" if none."""
-    note = f" <em>({escape(claim.note)})</em>" if claim.note else ""
-    return f"<br>published: {escape(claim.published)}{note}" if claim.published else ""
+    note = Html(" <em>({})</em>").format(claim.note) if claim.note else Html()
+    return Html("<br>published: {}{}").format(claim.published, note) if claim.published else Html()
 
 
-def published_rule(claim: Claim) -> str:
+def published_rule(claim: Claim) -> Html:
     """The rule that the claim's authors printed, as another line of a cell; "" if none."""
-    return f"<br>published rule: {escape(claim.published_rule)}" if claim.published_rule else ""
+    return Html("<br>published rule: {}").format(claim.published_rule) if claim.published_rule else Html()

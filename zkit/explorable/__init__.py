@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from zkit.errors import ZkitError
 from zkit.explorable import live, page
 from zkit.explorable.axes import Axis, Curve, Position, Value, flat, grid
+from zkit.foreign import bundle
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -90,4 +91,4 @@ class Explorable:
         return live.panel(self, answer)
 
     def _repr_html_(self) -> str:
-        return page.render(self)
+        return bundle(page.render(self), self.caption)["text/html"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zkit.errors import ZkitError
 from zkit.explorable.axes import Axis
-from zkit.explorable.page import EMPTY, visible
+from zkit.explorable.page import EMPTY
+from zkit.foreign import Html, visible
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -62,6 +62,8 @@ def _control(widgets: ipywidgets, axis: Axis) -> ipywidgets.Widget:
     return widgets.FloatSlider(min=low, max=high, step=(float(high) - float(low)) / 100 or 1.0, **shared)
 
 
-def _paragraph(text: str) -> str:
-    style = "white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext"
-    return f'<p dir="auto" style="{style}">{html.escape(visible(text) or EMPTY)}</p>'
+def _paragraph(text: str) -> Html:
+    return Html(
+        '<p class="mathjax_ignore" dir="auto"'
+        ' style="white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext">{}</p>'
+    ).format(visible(text).strip() or EMPTY)

@@ -4,6 +4,9 @@
 
   const LINE = "#2f7fc1", NOW = "#c8641c", BAND = "rgba(47, 127, 193, .2)";
 
+  // Plotly reads marks, links, formulas and templates in its texts; as references they are only shown.
+  const plain = (text) => text.replace(/[&<>$%]/g, (mark) => `&#${mark.charCodeAt(0)};`);
+
   // Position of an entry in a grid stored row by row.
   const offset = (sizes, position) => position.reduce((sum, index, axis) => sum * sizes[axis] + index, 0);
 
@@ -48,7 +51,8 @@
     const plot = root.querySelector(".zk-plot");
 
     function slice() {
-      const { axes, x, points } = grid.curve;
+      const { axes, x, category } = grid.curve;
+      const points = category ? grid.curve.points.map(plain) : grid.curve.points;
       const at = (i) => offset(axes.map((a) => sizes[a]), axes.map((a) => (a === x ? i : position[a])));
       const pick = (values) => points.map((_, i) => values[at(i)]);
       const y = pick(grid.curve.y), low = grid.curve.low && pick(grid.curve.low), high = grid.curve.high && pick(grid.curve.high);
@@ -75,7 +79,8 @@
     function draw() {
       if (plotted || !grid.curve || !window.Plotly) return;
       const { band, line, now } = slice();
-      const { range, references, ylabel, xlabel, category } = grid.curve;
+      const { range, references, category } = grid.curve;
+      const ylabel = plain(grid.curve.ylabel), xlabel = plain(grid.curve.xlabel);
       const axis = { zeroline: false, automargin: true, fixedrange: true, gridcolor: faint(), linecolor: ink() };
       const layout = {
         margin: { l: 50, r: 12, t: 28, b: 45 }, showlegend: false, hovermode: "closest",
@@ -87,7 +92,7 @@
         shapes: references.map((r) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: r.value, y1: r.value,
                                          line: { color: "#777d88", width: 1.5, dash: "dash" } })),
         annotations: references.map((r) => ({ xref: "paper", x: 1, xanchor: "right", y: r.value, yanchor: "bottom",
-                                              text: r.label, showarrow: false, font: { size: 12 } })),
+                                              text: plain(r.label), showarrow: false, font: { size: 12 } })),
       };
       const trace = (part, more) => ({ x: part.x[0], y: part.y[0], type: "scatter", ...more });
       root.dataset.plotted = "";

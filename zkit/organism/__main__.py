@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zkit.errors import ZkitError
+from zkit.foreign import visible
 from zkit.models import load
 from zkit.organism.sink import TINY_SINK, SinkRecipe, SinkRun
 from zkit.organism.train import TINY_RECIPE, Recipe, Run
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(json.dumps(evaluate(load(str(args.model))), indent=1, ensure_ascii=False))
     except ZkitError as error:
-        print(f"zkit: {error}", file=sys.stderr)
+        print(f"zkit: {visible(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,5 +1,6 @@
-"""The machinery of the book: parameters, results, provenance, execution. Chapters use :func:`begin` alone."""
+"""The machinery of the book: parameters, results, provenance, execution. Chapters use :func:`begin` and :func:`say`."""
 
 from zkit.pages.chapter import Chapter, begin
+from zkit.pages.sentences import say
 
-__all__ = ["Chapter", "begin"]
+__all__ = ["Chapter", "begin", "say"]

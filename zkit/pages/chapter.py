@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from zkit.errors import ZkitError
+from zkit.foreign import Html, visible
 from zkit.pages import foot, inputs, parameters, places, provenance, results
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class Chapter:
             kept = self._stat(key)
             low, high = kept["ci"] or (None, None)
             shown = form.format(low=low, high=high, **kept) if "{" in form else format(kept["value"], form)
-        bundle = {f"{_GLUE}text/html": escape(shown), f"{_GLUE}text/plain": shown}  # plain alone is set as code
+        # Plain text alone is set as code.
+        bundle = {f"{_GLUE}text/html": str(Html.escape(shown)), f"{_GLUE}text/plain": visible(shown)}
         display(bundle, raw=True, metadata={"scrapbook": {"name": key, "mime_prefix": _GLUE}})
 
     def claim(self, claim: Claim) -> Verdict:

@@ -1,10 +1,12 @@
-"""What begin() and finish() show on the page: banners and the foot. HTML for the book, text for everything else."""
+"""What begin() and finish() show on the page: banners and the foot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
+
+from zkit import foreign
+from zkit.foreign import Html
 
 Bundle = dict[str, str]
 """A mime bundle: mime type -> text."""
@@ -13,13 +15,8 @@ UNSTAMPED = "none (not executed by python -m zkit)"
 
 
 def banner(title: str, body: str) -> Bundle:
-    return {
-        "text/html": (
-            f'<div class="admonition warning zkit-banner"><p class="admonition-title">{escape(title)}</p>'
-            f"<p>{escape(body)}</p></div>"
-        ),
-        "text/plain": f"{title}: {body}",
-    }
+    page = Html('<div class="admonition warning zkit-banner"><p class="admonition-title">{}</p><p>{}</p></div>')
+    return foreign.bundle(page.format(title, body), f"{title}: {body}")
 
 
 def foot(
@@ -40,17 +37,16 @@ def foot(
     for name, value in parameters.items():
         of = f" (sha256 {files[name][:12]})" if files and name in files else ""
         rows.append((name, (repr(value) if isinstance(value, list) else str(value)) + of))
-    html = "".join(f'<tr><th scope="row">{escape(name)}</th>{_cell(name, value)}</tr>' for name, value in rows)
+    body = Html().join(
+        Html('<tr><th scope="row">{}</th><td style="overflow-wrap:anywhere"{}>{}</td></tr>').format(
+            name,
+            Html(' class="zkit-stamp"') if name == "Stamp" else "",  # the one cell that differs between equal runs
+            value,
+        )
+        for name, value in rows
+    )
+    page = Html(
+        '<table class="table zkit-foot"><caption>What this page was made from</caption><tbody>{}</tbody></table>'
+    )
     width = max(len(name) for name, _ in rows)
-    return {
-        "text/html": (
-            '<table class="table zkit-foot"><caption>What this page was made from</caption>'
-            f"<tbody>{html}</tbody></table>"
-        ),
-        "text/plain": "\n".join(f"{name:<{width}}  {value}" for name, value in rows),
-    }
-
-
-def _cell(name: str, value: str) -> str:
-    marked = ' class="zkit-stamp"' if name == "Stamp" else ""  # the one cell that differs between equal runs
-    return f'<td style="overflow-wrap:anywhere"{marked}>{escape(value)}</td>'
+    return foreign.bundle(page.format(body), "\n".join(f"{name:<{width}}  {value}" for name, value in rows))

@@ -17,6 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from zkbook import tables
+from zkit.foreign import Html
 
 _FIGURE = re.compile(r'<figure class="(zk-figure[^"]*)" id="fig-([a-z0-9-]+)">')
 NOTHING = "Nothing is here yet: no chapter that has such a figure was run."
@@ -35,8 +36,8 @@ def figures(notebook: Path, keys: Collection[str]) -> dict[str, str]:
             html = "".join(output.get("data", {}).get("text/html", ""))
             figure = _FIGURE.search(html)
             if figure and ("zk-explorable" in figure[1].split() or figure[2] in keys):
-                opening = f'<figure class="{figure[1]}" id="{anchor(figure[2])}">'
-                found[figure[2]] = html[: figure.start()] + opening + html[figure.end() :]
+                opening = Html('<figure class="{}" id="{}">').format(figure[1], anchor(figure[2]))
+                found[figure[2]] = html[: figure.start()] + str(opening) + html[figure.end() :]
     return found
 
 

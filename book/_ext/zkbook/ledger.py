@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from html import escape
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +25,7 @@ from zkit.claims.boards import published, published_rule, since
 from zkit.claims.conjectures import shipped
 from zkit.claims.ledger import NO_RULE, Ledger
 from zkit.claims.records import Event, Record, Untested
+from zkit.foreign import Html
 
 FILE = "ledger.json"
 _PARTS = ("counts", "progress", "published", "own", "silent")
@@ -55,8 +55,7 @@ def part(book: Path, name: str) -> list[str]:
     theirs = [record for record in judged if (record.claim.published is not None) == (name == "published")]
     label = "Published conjectures" if name == "published" else "Claims of this book"
     links = {chapter["notebook"]: _link(book, chapter) for chapter in _plan(book)}
-    head = ("Claim", "Verdict", "Rule, and since when", "Found")
-    return [html.raw(head, [_row(record, links) for record in theirs], label)] if theirs else []
+    return [html.to_html([_row(record, links) for record in theirs], label)] if theirs else []
 
 
 def write(app: Sphinx, error: Exception | None) -> None:
@@ -105,58 +104,65 @@ def _silent(ledger: Ledger) -> list[str]:
     return [f"- **{', '.join(ids)}**: {said}." for said, ids in groups.items()]
 
 
-def _row(record: Record, links: dict[str, str]) -> tuple[str, ...]:
+def _row(record: Record, links: dict[str, Html]) -> dict[str, Html]:
     claim = record.claim
     assert isinstance(claim, Claim)
-    speaks = f"Speaks of {escape(_model(claim.model))}."
-    refined = "".join(f'<br>Refined: <a href="#{_anchor(id)}">{escape(id)}</a>' for id in record.successors)
-    return (
-        f'<strong id="{_anchor(claim.id)}">{escape(claim.id)}</strong> {escape(claim.sentence)}<br>{speaks}{refined}',
-        _status(record) + published(claim),
-        f"{escape(claim.says)}{since(claim)}<br><code>{_breakable(claim.rule.wording)}</code>" + published_rule(claim),
-        "".join(_found(event, links) for event in record.judgements.values()) + _history(record, links),
-    )
+    refined = Html().join(Html('<br>Refined: <a href="#{}">{}</a>').format(_anchor(id), id) for id in record.successors)
+    said = Html('<strong id="{}">{}</strong> {}<br>Speaks of {}.{}')
+    rule = Html("{}{}<br><code>{}</code>{}")
+    return {
+        "Claim": said.format(_anchor(claim.id), claim.id, claim.sentence, _model(claim.model), refined),
+        "Verdict": _status(record) + published(claim),
+        "Rule, and since when": rule.format(
+            claim.says, since(claim), _breakable(claim.rule.wording), published_rule(claim)
+        ),
+        "Found": Html().join(_found(event, links) for event in record.judgements.values()) + _history(record, links),
+    }
 
 
-def _status(record: Record) -> str:
-    lines = [f"<strong>{record.status}</strong>" + ("" if record.claim.model in record.judgements else ": not judged")]
-    lines += [f"<strong>{status}</strong> on {escape(_model(model))}" for model, status in record.analogues.items()]
-    return "<br>".join(lines)
+def _status(record: Record) -> Html:
+    judged = "" if record.claim.model in record.judgements else ": not judged"
+    lines = [Html("<strong>{}</strong>{}").format(record.status, judged)]
+    lines += [
+        Html("<strong>{}</strong> on {}").format(status, _model(model)) for model, status in record.analogues.items()
+    ]
+    return Html("<br>").join(lines)
 
 
-def _found(event: Event, links: dict[str, str]) -> str:
-    findings = "<br>".join(_breakable(finding.wording) for finding in event.findings)
-    return f"<p>{findings}<br>On {_where(event, links)}.</p>"
+def _found(event: Event, links: dict[str, Html]) -> Html:
+    findings = Html("<br>").join(_breakable(finding.wording) for finding in event.findings)
+    return Html("<p>{}<br>On {}.</p>").format(findings, _where(event, links))
 
 
-def _history(record: Record, links: dict[str, str]) -> str:
+def _history(record: Record, links: dict[str, Html]) -> Html:
     """All events, folded; "" where they would only repeat the row."""
     told = [event for event in record.history if event.status or event.says != record.claim.sentence]
     if len(told) == len(record.judgements):
-        return ""
-    items = "".join(f"<li><em>{event.kind}</em>, {_told(event, links)}</li>" for event in told)
-    return f"<details><summary>History of {escape(record.id)}</summary><ul>{items}</ul></details>"
+        return Html()
+    items = Html().join(Html("<li><em>{}</em>, {}</li>").format(event.kind, _told(event, links)) for event in told)
+    return Html("<details><summary>History of {}</summary><ul>{}</ul></details>").format(record.id, items)
 
 
-def _told(event: Event, links: dict[str, str]) -> str:
+def _told(event: Event, links: dict[str, Html]) -> Html:
     if event.status:
-        return f"on {_where(event, links)}: {event.status}"
-    return f"{escape(event.source)}: {escape(event.says)}"
+        return Html("on {}: {}").format(_where(event, links), event.status)
+    return Html("{}: {}").format(event.source, event.says)
 
 
-def _where(event: Event, links: dict[str, str]) -> str:
-    return f"{escape(_model(str(event.model)))}, in {links[str(event.run)]}"
+def _where(event: Event, links: dict[str, Html]) -> Html:
+    return Html("{}, in {}").format(_model(str(event.model)), links[str(event.run)])
 
 
 def _plan(book: Path) -> list[dict[str, Any]]:
     return tables.read(book / "chapters.yml")["chapters"]
 
 
-def _link(book: Path, chapter: dict[str, Any]) -> str:
+def _link(book: Path, chapter: dict[str, Any]) -> Html:
     """A link from the page in ``book/``; only the name of a chapter that has no page."""
-    name = escape(f"{chapter['notebook'].split('_')[0]} {chapter['title']}")
+    name = f"{chapter['notebook'].split('_')[0]} {chapter['title']}"
     staged = (book / "executed" / f"{chapter['notebook']}.ipynb").is_file()
-    return f'<a href="executed/{chapter["notebook"]}.html">{name}</a>' if staged else name
+    link = Html('<a href="executed/{}.html">{}</a>').format(chapter["notebook"], name)
+    return link if staged else Html.escape(name)
 
 
 def _model(name: str) -> str:
@@ -167,6 +173,6 @@ def _anchor(id: str) -> str:
     return "claim-" + re.sub(r"[^a-z0-9]+", "-", id.lower())
 
 
-def _breakable(text: str) -> str:
+def _breakable(text: str) -> Html:
     """Names of statistics may break after an underscore, so that a column stays narrow."""
-    return escape(text).replace("_", "_<wbr>")
+    return Html("_<wbr>").join(text.split("_"))

@@ -23,6 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 import zkit
 from zkbook import sizes
 from zkit.claims.conjectures import shipped
+from zkit.foreign import code, markdown
 
 PREPARING = "in preparation"
 SMOKE = "smoke run: no verdict"
@@ -112,7 +113,8 @@ def verdict_of(found: dict[str, Any] | None) -> str:
     by_status: dict[str, list[str]] = {}
     for verdict in found["claims"]:
         by_status.setdefault(verdict["status"], []).append(verdict["claim"]["id"])
-    return "; ".join(f"{status}: {', '.join(ids)}" for status, ids in by_status.items()) or "no claim to judge"
+    found_out = "; ".join(f"{status}: {', '.join(ids)}" for status, ids in by_status.items())
+    return markdown(found_out or "no claim to judge")
 
 
 def results(book: Path, notebook: str) -> dict[str, Any] | None:
@@ -153,15 +155,15 @@ def _verdict_lines(book: Path, chapter: dict[str, Any]) -> list[str]:
     if found["parameters"].get("profile") == "smoke":
         return [f"- {link}: {SMOKE}"]
     lines = [
-        f"- **{verdict['status'].capitalize()}** on {_model(verdict['model'])}: {verdict['claim']['sentence']} "
-        f"({verdict['claim']['id']})"
+        f"- **{markdown(verdict['status'].capitalize())}** on {_model(verdict['model'])}: "
+        f"{markdown(verdict['claim']['sentence'])} ({markdown(verdict['claim']['id'])})"
         for verdict in found["claims"]
     ]
     return [*lines, f"- The figures are in {link}."]
 
 
 def _model(name: str) -> str:
-    return "the embedded model" if name == "embedded" else f"`{name}`"
+    return "the embedded model" if name == "embedded" else code(name)
 
 
 def _link(book: Path, chapter: dict[str, Any]) -> str:
