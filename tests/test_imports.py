@@ -30,7 +30,10 @@ _ACCESS = [
 ]
 LAYERS = [
     [["errors"]],
-    [["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["reading", "yaml_files", "tensor_files"]],
+    [
+        *(["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["writing"], ["processes"]),
+        ["reading", "yaml_files", "tensor_files"],
+    ],
     [_ACCESS],
     [["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from zkit import processes
 from zkit.errors import ZkitError
 
 if TYPE_CHECKING:
@@ -20,16 +19,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0; 1 if a chapter failed or is stale; 2 for a mistake the user can mend; 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        return options.verb(options)
-    except ZkitError as error:
-        print(f"zkit: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
-        print(f"zkit: interrupted{kept}", file=sys.stderr)
-        return 130
+    kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
+    return processes.interruptible(lambda: _done(options), f"zkit: interrupted{kept}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,18 +44,19 @@ def run(options: argparse.Namespace) -> int:
 
 def book(options: argparse.Namespace) -> int:
     """Execute the chapters that changed, stage the run, build the HTML."""
-    from zkit.pages import build, places, runner, staging
+    from zkit.pages import build, locks, places, runner, staging
 
     root = places.book_root(options.root)
     plans = _plans(options, root)
-    report = runner.run(plans, force=options.force, workers=options.workers)
-    print(report)
-    if _failed(report):
-        return 1
-    staging.stage(plans, root)
-    if options.no_build:
-        return 0
-    built = build.build(root)
+    with locks.held(root / "_build" / ".lock", f"makes the book in {root}", "for both write to the same pages"):
+        report = runner.run(plans, force=options.force, workers=options.workers)
+        print(report)
+        if _failed(report):
+            return 1
+        staging.stage(plans, root)
+        if options.no_build:
+            return 0
+        built = build.build(root)
     print(f"{'built' if built else 'unchanged:'} {build.html(root) / 'index.html'}")
     return 0
 
@@ -153,8 +145,13 @@ def _failed(report: Report) -> bool:
     return bool(report.failures)
 
 
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _done(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.verb(options)
+        return status
+    except ZkitError as error:
+        print(f"zkit: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

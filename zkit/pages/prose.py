@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zkit import writing
 from zkit.errors import ZkitError
-from zkit.pages import files
 from zkit.pages.parameters import text
 from zkit.pages.provenance import INJECTED, cells_digest, tags
 
@@ -47,7 +47,7 @@ def refresh(executed: Path, cells: Sequence[Cell]) -> bool:
         else:
             merged.append(nbformat.from_dict({**cell, "source": text(cell["source"])}))
     notebook.cells = merged
-    files.write(executed, nbformat.writes(notebook))
+    writing.write(executed, nbformat.writes(notebook))
     return True
 
 

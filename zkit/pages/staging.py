@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zkit import writing
 from zkit.errors import ZkitError
-from zkit.pages import files, prose, provenance
+from zkit.pages import prose, provenance
 from zkit.pages.places import results_file
 from zkit.pages.sourcebook import Plan
 
@@ -62,9 +63,11 @@ def stage(plans: Sequence[Plan], root: Path) -> None:
             raise ZkitError(f"{plan.name} cannot go into the book: {plan.executed} is no notebook; {remedy}") from error
         if objection:
             raise ZkitError(f"{plan.name} cannot go into the book: {objection}; {remedy}")
+    for place in (staged, staged / "results"):
+        writing.sweep(place)
     for path, text in contents.items():
         if not _same(path, text):
-            files.write(path, text)
+            writing.write(path, text)
     for stray in [*staged.glob("*.ipynb"), *staged.glob("results/*.json")]:
         if stray not in contents:
             stray.unlink()
