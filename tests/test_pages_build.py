@@ -7,7 +7,7 @@ import pytest
 from tiny_book import make_book, write_chapter, zkit
 
 from zkit.errors import ZkitError
-from zkit.pages import build, sourcebook, staging
+from zkit.pages import build, results, sourcebook, staging
 from zkit.pages.places import results_file
 
 STAMP = {"cells": "c", "parameters": {}}
@@ -18,7 +18,8 @@ def cell(**changes):
 
 
 def notebook(*cells, exception=None, stamp=STAMP):
-    return {"metadata": {"papermill": {"exception": exception}, "zkit": {"stamp": stamp}}, "cells": list(cells)}
+    metadata = {"papermill": {"exception": exception}, "zkit": {"stamp": stamp}}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": list(cells)}
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def run(tmp_path):
     root = make_book(tmp_path)
     plans = [sourcebook.plan(sourcebook.read(write_chapter(root / "notebooks", n)), "smoke") for n in ("a", "b")]
     for plan in plans:
-        results_file(plan.out, plan.name).parent.mkdir(parents=True, exist_ok=True)
-        results_file(plan.out, plan.name).write_text("{}")
+        left = {"parameters": {}, "model": None, "versions": {}, "stats": {}, "claims": []}
+        results.save(results_file(plan.out, plan.name), left)
         executed = [c if c["cell_type"] == "markdown" else cell(source=c["source"]) for c in plan.clean.cells]
         plan.executed.write_text(json.dumps(notebook(*executed)))
     return root, plans

@@ -129,7 +129,7 @@ def ledger(options: argparse.Namespace) -> int:
 
 def _contrast(options: argparse.Namespace) -> dict[str, Any]:
     names = ("dtype", "style", "positive", "negative", "max_new_tokens")
-    return {"model": options.model or "embedded", **{name: getattr(options, name) for name in names}}
+    return {"model": options.model, **{name: getattr(options, name) for name in names}}
 
 
 def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
@@ -182,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     for added in (whole, verb(check, "List stale chapters and why; status 1 if there are any.")):
         added.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
     moved = plain(steer, "Answer prompts without and with a steering vector.", " (default: embedded)")
+    moved.set_defaults(model="embedded")
     moved.add_argument("--prompt", action="append", required=True, help="repeatable")
     moved.add_argument("--alpha", type=float, help="factor on the vector")
     moved.add_argument("--dose", type=float, help="alpha |v| over the usual norm of a token, instead of --alpha")
@@ -193,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     moved.add_argument("--first-token", action="store_true", help="steer the first token too, as published")
     advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
+    advice.set_defaults(model="embedded")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
     advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")
     grown = verbs.add_parser("ledger", help=(says := "Append results of runs to a ledger of claims."), description=says)

@@ -80,12 +80,12 @@ def _check_folder(out: Path) -> None:
     above = next(folder for folder in (out, *out.parents) if os.path.exists(folder))
     if not above.is_dir():
         raise ZkitError(f"out = {out}: {above} is a file, not a folder; choose another with -p out=FOLDER")
-    if shutil.disk_usage(above).free < ROOM:
-        raise ZkitError(f"no room on the disk for {out}; free some space or choose another with -p out=FOLDER")
     try:
         writing.check_folder(out)
     except ZkitError as error:
         raise ZkitError(f"out = {error} with -p out=FOLDER") from error
+    if shutil.disk_usage(above).free < ROOM:
+        raise ZkitError(f"no room on the disk for {out}; free some space or choose another with -p out=FOLDER")
 
 
 def _check_device(device: str) -> None:
