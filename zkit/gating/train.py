@@ -77,6 +77,8 @@ class Run:
         unmarked = next((t for t in forget if not t.entities), None)
         if unmarked is not None:
             raise ZkitError(f"no entity is marked in the forget text {unmarked.text!r}; mark what is to be forgotten")
+        if out is not None:
+            writing.check_place(out / CHECKPOINT)
         self.model, self.recipe, self.out = model, recipe, out
         self.texts = tokens(model, forget, recipe.chat) + tokens(model, retain, recipe.chat)
         self.n_forget = len(forget)
@@ -110,7 +112,6 @@ class Run:
                 if path.exists()
                 else f"nothing to resume: {path} does not exist; leave resume out to start afresh"
             )
-        writing.check_place(path)
         if resume:
             shape = (self.logits.shape[0], self.logits.shape[1])
             before = Progress.load(out, self.identity, shape, self.steps)

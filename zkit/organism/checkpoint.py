@@ -74,11 +74,12 @@ class Checkpoint:
 
     def into(self, model: torch.nn.Module, optimizer: Optimizer, path: Path) -> None:
         """Set the weights and the optimizer's moments. Raises ZkitError, and sets nothing, where they do not fit."""
-        own = model.state_dict()
-        check_shapes(self.model, {name: tuple(w.shape) for name, w in own.items()}, f"{path}: model", REMEDY)
+        wanted = {f"model.{name}": tuple(w.shape) for name, w in model.state_dict().items()}
         shapes = [tuple(p.shape) for group in optimizer.param_groups for p in group["params"]] if self.step else []
-        wanted = {f"{i}.{kind}": () if kind == "step" else s for i, s in enumerate(shapes) for kind in _MOMENTS}
-        check_shapes(self.moments, wanted, f"{path}: moments", REMEDY)
+        for i, shape in enumerate(shapes):
+            wanted |= {f"moments.{i}.{kind}": () if kind == "step" else shape for kind in _MOMENTS}
+        found = {f"model.{name}": w for name, w in self.model.items()}
+        check_shapes(found | {f"moments.{name}": w for name, w in self.moments.items()}, wanted, str(path), REMEDY)
         model.load_state_dict(self.model)
         state = {i: {kind: self.moments[f"{i}.{kind}"] for kind in _MOMENTS} for i in range(len(shapes))}
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
