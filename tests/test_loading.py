@@ -1,6 +1,7 @@
 """What load refuses before it reads any weights: names, devices; and adapters, which are merged into their base."""
 
 import json
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import tiny
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import zkit
 from zkit import loading, sources
@@ -154,3 +155,21 @@ def test_an_adapter_that_does_not_fit(adapter, monkeypatch):
 def test_paths_in_names_stay_paths(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert sources.resolve("model").path == sources.resolve(Path("model")).path == folder
+
+
+def test_weights_that_do_not_fit_are_told_in_one_sentence(tmp_path, caplog, monkeypatch):
+    """transformers tells of them in a table of thirty lines."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    saved = shutil.copytree(sources.resolve("embedded").folder(), tmp_path / "model")
+    weights = load_file(saved / "model.safetensors")
+    unused = {"extra.weight": torch.zeros(3), "extra.bias": torch.zeros(3)}
+    save_file(weights | unused, saved / "model.safetensors", {"format": "pt"})
+    zkit.load(str(saved))
+    [told] = {*caplog.messages}
+    assert told.endswith("has 2 tensors that its architecture does not use, the first 'extra.bias'")
+    caplog.clear()
+    wide = {name: torch.zeros(len(w) + 3, *w.shape[1:]) for name, w in list(weights.items())[:9]}
+    save_file(weights | wide, saved / "model.safetensors", {"format": "pt"})
+    with pytest.raises(zkit.ZkitError, match=r"9 tensors missing or of another shape, the first .* in the file and \["):
+        zkit.load(str(saved))
+    assert not caplog.messages
