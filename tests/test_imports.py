@@ -44,12 +44,7 @@ _ACCESS = [
 LAYERS = [
     [["errors"]],
     [
-        ["projectors"],
-        ["stats"],
-        ["answers"],
-        ["replies"],
-        ["progress"],
-        ["foreign"],
+        *(["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["foreign"], ["writing"], ["processes"]),
         ["reading", "yaml_files", "tensor_files"],
     ],
     [_ACCESS],

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import tiny
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import zkit
@@ -258,3 +259,21 @@ def test_every_call_that_loads_says_that_no_code_is_run():
         assert said.get("trust_remote_code") == "False" or ast.unparse(node.func).startswith("PeftModel."), ast.unparse(
             node
         )
+
+
+def test_weights_that_do_not_fit_are_told_in_one_sentence(tmp_path, caplog, monkeypatch):
+    """transformers tells of them in a table of thirty lines."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    saved = shutil.copytree(sources.resolve("embedded").folder(), tmp_path / "model")
+    weights = load_file(saved / "model.safetensors")
+    unused = {"extra.weight": torch.zeros(3), "extra.bias": torch.zeros(3)}
+    save_file(weights | unused, saved / "model.safetensors", {"format": "pt"})
+    zkit.load(str(saved))
+    [told] = {*caplog.messages}
+    assert told.endswith("has 2 tensors that its architecture does not use, the first 'extra.bias'")
+    caplog.clear()
+    wide = {name: torch.zeros(len(w) + 3, *w.shape[1:]) for name, w in list(weights.items())[:9]}
+    save_file(weights | wide, saved / "model.safetensors", {"format": "pt"})
+    with pytest.raises(zkit.ZkitError, match=r"9 tensors missing or of another shape, the first .* in the file and \["):
+        zkit.load(str(saved))
+    assert not caplog.messages

@@ -209,7 +209,13 @@ def test_an_infinite_dose_is_null_in_json(capsys, tmp_path, monkeypatch):
         (["steer", "--vector", "two.safetensors", "--dose", "1", "--layer", "4"], "this vector has layers [1, 2]"),
         (["steer", "--vector", "zero.safetensors", "--dose", "1"], "zero vector"),
         (["steer", "--vector", "two.safetensors", "--style", "terse", "--alpha", "1"], "not both"),
+        (["steer", "--style", "terse", "--alpha", "1", "--model", ""], "model ''"),
         (["diagnose"], "give --style, or both"),
+        (["diagnose", "--style", "terse", "--max-new-tokens", "-3", "--model", "/no/such"], "max_new_tokens is -3"),
+        (
+            ["diagnose", "--style", "terse", "--json", "/proc/none.json", "--model", "/no/such"],
+            "/proc/none.json cannot",
+        ),
         (["diagnose", "--style", "tense"], "unknown style 'tense'"),
         (["diagnose", "--style", "terse", "--json", "/no/folder/x"], "cannot write to /no/folder/x"),
         (["diagnose", "--style", "terse", "--json", "."], "cannot write to ."),

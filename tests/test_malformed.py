@@ -24,6 +24,8 @@ from zkit.claims.ledger import Ledger
 from zkit.errors import ZkitError
 from zkit.gating import Gates, initial_logits, load, read_jsonl, save
 from zkit.gating.progress import Progress, Step
+from zkit.organism.checkpoint import Checkpoint
+from zkit.reading import shown
 from zkit.steering import SteeringVector
 from zkit.steering.lenses import Lens, count, read_lenses
 
@@ -194,6 +196,7 @@ BAD_LENSES = {
                                      zip("abcdefghijklmnopqr", "bcdefghijklmnopqrs", strict=True)), "100,000 entries"),
     "an alias of itself": ("sea: &sea [*sea]", r"alias \*sea, which stands for nothing"),
     "an alias of nothing": ("sea: *wood", r"alias \*wood, which stands for nothing"),
+    "an alias of a long text": ("a: &a " + "ü" * 400_000 + "\nb: [" + "*a, " * 49_000 + "]", "100,000 entries"),
     "merged with a list": ("sea: {<<: [a]}", "has << before something else"),
     "a Python object": ("sea: !!python/object/apply:os.getcwd []", "has the tag"),
     "a tag": ("sea: !mine {words: [a]}", "has the tag !mine"),
@@ -283,6 +286,11 @@ BAD_LEDGERS = {
     "nothing": ("", "needs the key 'records'"),
     "a list": ("[]", "needs the key 'records'"),
     "records that are null": ("records:", "needs the key 'records'"),
+    "a record that is a long list": ("records: [[" + "x, " * 90_000 + "]]", "a record of the ledger is a mapping"),
+    "a finding of an interval the wrong way round": (judged(ci=[1.0, 0.0]), "A-1: not a finding.*the lower end first"),
+    "a finding of a negative count": (judged(n=-1), "A-1: not a finding.*n: should be greater"),
+    "a finding whose value is true": (judged(value=True), "A-1: not a finding.*value: should be a valid number"),
+    "50,000 brackets": ("[" * 50_000, "nests deeper than 64"),
     "a record that is null": ("records: [~]", "a record of the ledger is a mapping"),
     "an id that is a number": ("records: [{id: 3}]", "a record of the ledger is a mapping with an 'id'"),
     "a bound that is true": (bound("true"), "A-1: not a rule"),
@@ -857,7 +865,7 @@ BAD_PROGRESS = {
     "logits that are integers": (progress(logits=LOGITS.int()), "logits has the type int32"),
     "logits that are a list": (progress(logits=LOGITS.tolist()), "logits should be a finite tensor"),
     "moments that are a list": (progress(moments=[]), "moments should hold one JSON object"),
-    "moments of something else": (progress(**changed(more=LOGITS)), "has the moments .*more"),
+    "moments of something else": (progress(**changed(more=LOGITS)), "has besides 'moments.more'"),
     "moments of another shape": (progress(**changed(exp_avg=LOGITS[:2])), "moments.exp_avg should be a finite tensor"),
     "moments that are infinite": (progress(**changed(exp_avg_sq=LOGITS / 0)), "moments.exp_avg_sq should be a finite"),
     "moments after another step": (progress(**changed(step=torch.tensor(2.0))), "a log of 1 steps"),
@@ -886,6 +894,87 @@ def test_bad_progress(tmp_path, kind):
     state, message = BAD_PROGRESS[kind]
     path = put(tmp_path / "checkpoint.pt", saved(state))
     refused(lambda path: Progress.load(path.parent, IDENTITY, (3, 4), 5), path, message)
+
+
+WEIGHTS = {"a": torch.ones(2, 3), "b": torch.ones(2)}
+ADAM = {f"{i}.{kind}": torch.tensor(1.0) if kind == "step" else torch.zeros_like(weight)
+        for i, weight in enumerate(WEIGHTS.values()) for kind in ("step", "exp_avg", "exp_avg_sq")}  # fmt: skip
+TRAINING = {"recipe": {"steps": 5}, "corpus": "abc", "step": 1, "seconds": 2.5, "curve": [0.5], "model": WEIGHTS,
+            "moments": ADAM}  # fmt: skip
+BAD_TRAINING = {
+    "nothing": (b"", "cannot be read"),
+    "text": ("half a checkpoint", "cannot be read"),
+    "the first half": (saved(TRAINING)[:900], "cannot be read"),
+    "code": ({**TRAINING, "recipe": Code()}, "pickled objects besides tensors"),
+    "a list": ([1], "is no checkpoint of a training run"),
+    "weights alone": (WEIGHTS, "is no checkpoint of a training run"),
+    "that of gates": (progress(), "is no checkpoint of a training run"),
+    "no recipe": ({**TRAINING, "recipe": None}, "recipe should hold one JSON object"),
+    "another recipe": ({**TRAINING, "recipe": {"steps": 6}}, "belongs to another recipe"),
+    "another corpus": ({**TRAINING, "corpus": "x"}, "the corpus was edited after"),
+    "a corpus that is a number": ({**TRAINING, "corpus": 3}, "corpus: should be a valid string"),
+    "a step of words": ({**TRAINING, "step": "one"}, "step: should be a valid integer"),
+    "a step that is true": ({**TRAINING, "step": True}, "step: should be a valid integer"),
+    "a step below zero": ({**TRAINING, "step": -1}, "step: should be greater"),
+    "more steps than losses": ({**TRAINING, "step": 3}, "1 losses for 3 steps"),
+    "more steps than the recipe has": ({**TRAINING, "step": 6, "curve": [0.5] * 6}, "6 losses for 6 steps"),
+    "a loss that is NaN": ({**TRAINING, "curve": [float("nan")]}, "curve: 0: should be a finite number"),
+    "losses of words": ({**TRAINING, "curve": ["low"] * 10**5}, "curve: 0: should be a valid number"),
+    "no time": ({**TRAINING, "seconds": None}, "seconds: should be a valid number"),
+    "weights that are a list": ({**TRAINING, "model": [1]}, "model should hold one JSON object"),
+    "a weight that is missing": ({**TRAINING, "model": {"a": WEIGHTS["a"]}}, "lacks 'model.b'"),
+    "a weight too many": ({**TRAINING, "model": {**WEIGHTS, "c": torch.ones(1)}}, "has besides 'model.c'"),
+    "a weight of another shape": ({**TRAINING, "model": {**WEIGHTS, "b": torch.ones(3)}}, r"model.b .*\(2,\)"),
+    "a weight that is NaN": ({**TRAINING, "model": {**WEIGHTS, "b": torch.ones(2) / 0 * 0}}, "model.b should be a fin"),
+    "no moments": ({**TRAINING, "moments": {}}, "lacks 'moments.0.step'"),
+    "moments that are infinite": ({**TRAINING, "moments": {**ADAM, "1.exp_avg": torch.ones(2) / 0}}, "moments.1.exp_"),
+}  # fmt: skip
+
+
+def resume(path):
+    model = torch.nn.ParameterDict(WEIGHTS)
+    found = Checkpoint.load(path, {"steps": 5}, "abc")
+    found.into(model, torch.optim.AdamW(model.parameters()), path)
+    return model
+
+
+def test_training_is_read(tmp_path):
+    model = resume(put(tmp_path / "checkpoint.pt", saved(TRAINING)))
+    assert all(torch.equal(model[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+@cases(BAD_TRAINING)
+def test_bad_training(tmp_path, kind):
+    state, message = BAD_TRAINING[kind]
+    refused(resume, put(tmp_path / "checkpoint.pt", state if isinstance(state, bytes | str) else saved(state)), message)
+
+
+# ------------------------------------------------------------------------------------------------------------- messages
+
+
+def test_no_message_is_longer_than_a_screen_or_cannot_be_printed():
+    said = str(ZkitError(f"file.json {'x' * 10**6}\ud800; mend it"))
+    assert len(said) <= 1000 and said.startswith("file.json x") and said.endswith("x\\ud800; mend it")
+    assert str(ZkitError("\ud800" * 1000)).encode()
+    deep = []
+    for _ in range(60):
+        deep = [deep, deep]  # 2^60 lists, if it is written out
+    with bounded():
+        assert len(shown(deep)) < 200 and len(shown({"a" * 10**6: "b" * 10**6})) < 200
+
+
+def test_what_is_wrong_a_million_times_is_said_once(tmp_path):
+    """pydantic would keep a record of each."""
+    save(Gates(LOGITS), tmp_path / "gates")
+    rows = tmp_path / "gates" / "neuron_indices.json"
+    rows.write_text(json.dumps({"0": [0.5] * 500_000}))
+    refused(lambda path: load(path.parent), rows, "0.0: should be a valid integer")
+    rows.write_text(json.dumps(dict.fromkeys(map(str, range(200_000)), 1)))
+    refused(lambda path: load(path.parent), rows, "has 200,000 names; give it at most 100,000")
+    many = [{"id": f"{i}", "source": "a", "model": "m", "reason": "r", "successors": [f"{i}"]} for i in range(20_000)]
+    path = put(tmp_path / "ledger.json", json.dumps({"schema": 1, "records": many}))
+    with bounded():
+        assert len(Ledger.read(path).records) == 20_000
 
 
 # ---------------------------------------------------------------------------------------------------------------- paths

@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import chain, combinations, pairwise, product
 from pathlib import Path
 
+import disks
 import pytest
 import torch
 from hypothesis import given
@@ -465,19 +466,16 @@ def test_resuming_notices_what_changed(tmp_path, quick, monkeypatch, capsys):
         Run(tmp_path, recipe, resume=True)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, quick, monkeypatch):
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, quick):
     run = Run(tmp_path, replace(TINY_RECIPE, steps=4))
     run.advance(until=2)
 
-    def full(state, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", full)
-        with pytest.raises(ZkitError, match="No space left"):
-            run.advance()
-    assert not list(tmp_path.glob("*.part"))
+    with disks.full(), pytest.raises(ZkitError, match=r"no room on the disk for .*checkpoint.pt \(No space left"):
+        run.advance()
+    with disks.limited(), pytest.raises(ZkitError, match=r"no room on the disk for .*model \(File too large\)"):
+        run.export(tmp_path / "model")
+    assert not list((tmp_path / "model").iterdir())
+    assert not list(tmp_path.glob(".*.part"))
     again = Run(tmp_path, replace(TINY_RECIPE, steps=4), resume=True)
     assert again.step == 2
 

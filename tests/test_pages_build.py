@@ -7,7 +7,7 @@ import pytest
 from tiny_book import make_book, write_chapter, zkit
 
 from zkit.errors import ZkitError
-from zkit.pages import build, sourcebook, staging
+from zkit.pages import build, prose, results, runner, sourcebook, staging
 from zkit.pages.places import results_file
 
 STAMP = {"cells": "c", "parameters": {}}
@@ -18,7 +18,8 @@ def cell(**changes):
 
 
 def notebook(*cells, exception=None, stamp=STAMP):
-    return {"metadata": {"papermill": {"exception": exception}, "zkit": {"stamp": stamp}}, "cells": list(cells)}
+    metadata = {"papermill": {"exception": exception}, "zkit": {"stamp": stamp}}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": list(cells)}
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def run(tmp_path):
     root = make_book(tmp_path)
     plans = [sourcebook.plan(sourcebook.read(write_chapter(root / "notebooks", n)), "smoke") for n in ("a", "b")]
     for plan in plans:
-        results_file(plan.out, plan.name).parent.mkdir(parents=True, exist_ok=True)
-        results_file(plan.out, plan.name).write_text("{}")
+        left = {"parameters": {}, "model": None, "versions": {}, "stats": {}, "claims": []}
+        results.save(results_file(plan.out, plan.name), left)
         executed = [c if c["cell_type"] == "markdown" else cell(source=c["source"]) for c in plan.clean.cells]
         plan.executed.write_text(json.dumps(notebook(*executed)))
     return root, plans
@@ -142,3 +143,48 @@ def test_a_failed_build_ends_the_command_with_one_message_after_the_warnings(tmp
     done = zkit("book", "--root", root)
     assert done.returncode == 2 and "nowhere.md" in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("zkit: the book was not built")
+
+
+def entries(item, path=()):
+    yield path
+    pairs = item.items() if isinstance(item, dict) else enumerate(item[:3]) if isinstance(item, list) else ()
+    for key, inner in pairs:
+        yield from entries(inner, (*path, key))
+
+
+def changed(item, path, value):
+    if not path:
+        return value
+    copy = json.loads(json.dumps(item))
+    inner = copy
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copy
+
+
+def test_a_notebook_with_anything_anywhere_is_read_or_refused(run):
+    """A clean one, and an executed copy: of every entry a null, a number, a list and an object is tried."""
+    root, [plan, _] = run
+    clean, copy = json.loads(plan.clean.path.read_text()), json.loads(plan.executed.read_text())
+    values = (None, 3, [1], {"a": 1}, "\ud800")
+    refused = 0
+    for path, value in ((path, value) for path in entries(copy) for value in values):
+        plan.executed.write_text(json.dumps(changed(copy, path, value)))
+        assert runner.why_stale(plan)
+        for use in (
+            lambda: staging.why_not_staged(plan, root),
+            lambda: prose.refresh(plan.executed, [{"cell_type": "markdown", "source": "a", "metadata": {}}]),
+            lambda: staging.stage([plan], root),
+        ):
+            try:
+                use()
+            except ZkitError:
+                refused += 1
+    for path, value in ((path, value) for path in entries(clean) for value in values):
+        plan.clean.path.write_text(json.dumps(changed(clean, path, value)))
+        try:
+            sourcebook.plan(sourcebook.read(plan.clean.path), "smoke")
+        except ZkitError:
+            refused += 1
+    assert refused > 300

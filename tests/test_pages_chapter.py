@@ -1,17 +1,16 @@
 """The handle inside a notebook: its own check of the parameters, and results that are whole or not there."""
 
-import errno
 import json
 import math
-import os
 from types import SimpleNamespace
 
+import disks
 import numpy as np
 import pytest
 from tiny_book import PARAMETERS
 
 from zkit.errors import ZkitError
-from zkit.pages import begin, chapter, files, foot, places, provenance, results
+from zkit.pages import begin, chapter, foot, places, provenance, results
 
 SHOWN = []
 
@@ -198,12 +197,7 @@ def test_full_disk_while_writing_results_leaves_the_old_file(tmp_path, monkeypat
     before = saved(tmp_path)
     handle.stat("x", 2)
 
-    def full(handle, mode, encoding):
-        os.close(handle)
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fdopen", full)
-    with pytest.raises(ZkitError, match="no room on the disk"):
+    with disks.full(), pytest.raises(ZkitError, match=r"no room on the disk for .*00_c.json \(No space left"):
         handle.finish()
     assert saved(tmp_path) == before
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["00_c.json"]

@@ -163,7 +163,8 @@ def test_typed_values_are_read_by_the_declared_type(typed, value):
         ("doses=[0.1, yes]", r"doses = \[0.1, 'yes'\] is refused: doses\[1\] should be a valid number"),
         ("doses=[0.1, 1:30]", r"doses\[1\] should be a valid number"),
         ("doses=&a [*a]", r"has an alias \(\*\); write it out"),
-        ("doses=" + "[" * 500, "neither a number, a list nor plain text"),
+        ("doses=" + "[" * 50_000, "nests deeper than 64 lists; write it flat"),
+        ("doses=[[", "neither a number, a list nor plain text"),
         ("flag=1", "flag = 1 is refused: flag should be a valid boolean"),
         ("out=a\0b", "out = .* is refused"),
     ],
@@ -243,14 +244,17 @@ def test_notebook_that_is_missing_or_is_none_is_refused(tmp_path):
     with pytest.raises(ZkitError, match="there is no notebook"):
         sourcebook.read(tmp_path / "a.ipynb")
     code = {"cell_type": "code", "metadata": {}, "source": ["x = 1"]}
-    whole = {"cells": [code], "metadata": {"zkit": {"needs": ["a"]}}}
+    whole = {"nbformat": 4, "cells": [code], "metadata": {"zkit": {"needs": ["a"]}}}
     (tmp_path / "b.ipynb").write_text(json.dumps(whole))
     assert sourcebook.read(tmp_path / "b.ipynb").needs == ["a"]
     broken = [whole | {"cells": 3}, whole | {"cells": [code | {"source": 3}]}, whole | {"metadata": []}, [], None]
     broken += [whole | {"cells": [{"cell_type": "code"}]}, whole | {"metadata": {"zkit": {"needs": "a"}}}]
-    for content in ("{]", "[" * 9999, "\ud800", *map(json.dumps, broken)):
+    broken += [whole | {"nbformat": 3}, whole | {"cells": [code | {"metadata": {"tags": None}}]}]
+    broken += [whole | {"cells": [code | {"source": "\ud800"}]}]
+    said = r"b\.ipynb.*(not a Jupyter notebook|cannot be read as text|half a character)"
+    for content in ("{]", "[" * 50_000, "\ud800", *map(json.dumps, broken)):
         (tmp_path / "b.ipynb").write_bytes(content.encode(errors="surrogatepass"))
-        with pytest.raises(ZkitError, match="not a Jupyter notebook"):
+        with pytest.raises(ZkitError, match=said):
             sourcebook.read(tmp_path / "b.ipynb")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -87,7 +86,7 @@ def test_files_that_parameters_name_count_by_content(now, tmp_path):
     (file := tmp_path / "texts.jsonl").write_text("{}")
     parameters = {"gates": str(folder), "forget": str(file)}
     digests = {name: provenance.contents_digest(tmp_path / path) for name, path in parameters.items()}
-    stamp = replace(stamp, parameters=parameters, files=digests)
+    stamp = stamp.model_copy(update={"parameters": parameters, "files": digests})
     world |= {"parameters": parameters}
     assert provenance.changes(stamp, **world) == []
     os.utime(file, (1, 1))
@@ -100,7 +99,7 @@ def test_files_that_parameters_name_count_by_content(now, tmp_path):
         "contents of gates changed",
         "contents of forget changed",
     ]
-    edited = replace(stamp, files={"gates": EDITED})
+    edited = stamp.model_copy(update={"files": {"gates": EDITED}})
     assert provenance.changes(edited, **world) == ["gates was changed while the chapter ran"]
 
 
@@ -121,15 +120,15 @@ def test_results_that_are_gone_or_of_another_execution(now, tmp_path):
 def test_a_changed_module_is_named(now):
     stamp, world = now
     for recorded, reason in (("old", "module zkit.errors changed"), (EDITED, "was edited while the chapter ran")):
-        (why,) = provenance.changes(replace(stamp, modules={"zkit.errors": recorded}), **world)
+        (why,) = provenance.changes(stamp.model_copy(update={"modules": {"zkit.errors": recorded}}), **world)
         assert reason in why
-    (why,) = provenance.changes(replace(stamp, modules={"zkit.no_longer": "old"}), **world)
+    (why,) = provenance.changes(stamp.model_copy(update={"modules": {"zkit.no_longer": "old"}}), **world)
     assert why == "module zkit.no_longer changed"
 
 
 def test_digest_covers_what_went_in_and_not_what_came_out(now):
     stamp, _ = now
-    assert replace(stamp, executed="later", results="other").digest == stamp.digest
+    assert stamp.model_copy(update={"executed": "later", "results": "other"}).digest == stamp.digest
     for change in (
         {"cells": "c"},
         {"parameters": {}},
@@ -138,7 +137,7 @@ def test_digest_covers_what_went_in_and_not_what_came_out(now):
         {"modules": {}},
         {"files": {"forget": "f"}},
     ):
-        assert replace(stamp, **change).digest != stamp.digest
+        assert stamp.model_copy(update=change).digest != stamp.digest
 
 
 @pytest.mark.parametrize(

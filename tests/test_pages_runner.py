@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import pytest
 from tiny_book import make_book, write_chapter, zkit
 
 from zkit.errors import ZkitError
-from zkit.pages import runner, sourcebook
+from zkit.pages import locks, runner, sourcebook, worker
 from zkit.pages.places import PACKAGE
 
 FIRST = 'chapter.stat("x", alpha * 2)'
@@ -49,7 +51,7 @@ def executed(root, chapter):
 
 
 def leftovers(root):
-    return sorted(path.name for path in run_folder(root).rglob("*") if ".partial." in path.name or ".tmp" in path.name)
+    return sorted(path.name for path in run_folder(root).rglob("*") if ".part" in path.name)
 
 
 def test_a_book_runs_in_order_once_and_is_then_current(book, tmp_path):
@@ -191,7 +193,33 @@ def test_a_killed_kernel_fails_its_chapter_alone(book):
     done = make(book)
     assert done.returncode == 1
     assert "00_first failed: its kernel died in this cell" in done.stderr and "os.kill(os.getpid(), 9)" in done.stderr
+    assert "started again" not in done.stderr
     assert stat(book, "02_other", "z") == 1 and leftovers(book) == []
+
+
+@pytest.mark.parametrize("taken", [1, worker.STARTS])
+def test_a_kernel_whose_port_is_taken_is_started_again(book, monkeypatch, capfd, taken):
+    """Its ports are free when they are chosen; another may take one before the kernel does."""
+    from jupyter_client.connect import LocalPortCache
+
+    [plan, _] = plans(book)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        find, calls = LocalPortCache.find_available_port, []
+
+        def ports(cache, ip):
+            calls.append(ip)
+            return other.getsockname()[1] if len(calls) % 5 == 1 and len(calls) < 5 * taken else find(cache, ip)
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", ports)
+        found = worker.execute(runner._task(plan, False, 1))
+    said = capfd.readouterr().err
+    assert said.count("zkit: the kernel of 00_first did not start") == min(taken, worker.STARTS - 1)
+    if taken == worker.STARTS:
+        assert re.search(r"did not start \(RuntimeError: .*\), 3 times; is there memory", found.failure.reason)
+    else:
+        assert found.failure is None and stat(book, "00_first", "x") == 4
 
 
 def test_a_killed_worker_ends_in_one_message_and_the_next_run_resumes(book, tmp_path):
@@ -211,8 +239,9 @@ def test_a_killed_worker_ends_in_one_message_and_the_next_run_resumes(book, tmp_
     assert resumed.returncode == 0 and "unchanged: 00_first" in resumed.stdout and stat(book, "02_third", "y") == 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_path, number):
+@pytest.mark.parametrize(("number", "group", "times"), [(signal.SIGINT, True, 2), (signal.SIGTERM, False, 1)])
+def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_path, number, group, times):
+    """A terminal signals the whole group, and keys are pressed twice."""
     assert make(book).returncode == 0
     good = executed(book, "00_first")
     pids = tmp_path / "pids"
@@ -223,19 +252,56 @@ def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_p
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     try:
         until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-        process.send_signal(number)
+        for _ in range(times):
+            (os.killpg if group else os.kill)(process.pid, number)
+            time.sleep(0.05)
         _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130 and "zkit: interrupted" in stderr and "Traceback" not in stderr
+    assert process.returncode == 130 and stderr.count("zkit: interrupted") == 1
+    assert stderr.endswith("zkit: interrupted; finished chapters are kept, the same command resumes\n")
+    assert "Traceback" not in stderr
     assert executed(book, "00_first") == good
     until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
     write_chapter(book / "notebooks", "00_first", FIRST)
     assert "unchanged: 00_first, 01_second" in make(book).stdout and leftovers(book) == []
+
+
+@pytest.mark.parametrize("place", ["in a chapter", "in the build"])
+def test_a_killed_driver_leaves_no_process_and_the_next_run_completes(book, tmp_path, place):
+    pids, stop = tmp_path / "pids", tmp_path / "stop"
+    note = f'open("{pids}", "w").write(f"{{os.getpid()}} {{os.getppid()}}")\n'
+    wait = f'import os, time\n{note}while not os.path.exists("{stop}"):\n    time.sleep(0.05)'
+    if place == "in a chapter":
+        write_chapter(book / "notebooks", "00_first", FIRST, wait)
+    else:
+        (book / "book" / "_ext").mkdir()
+        (book / "book" / "_ext" / "slow.py").write_text(f"{wait}\ndef setup(app): pass\n")
+        config = (book / "_config.yml").read_text()
+        (book / "_config.yml").write_text(config + "sphinx: {local_extensions: {slow: book/_ext}}\n")
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "zkit", "book", "--root", book],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    second = zkit("book", "--root", book, "--profile", "smoke")
+    assert second.returncode == 2 and f"zkit: process {driver.pid} (since 20" in second.stderr
+    driver.kill()
+    driver.wait()
+    begun = [int(pid) for pid in pids.read_text().split() if int(pid) != driver.pid]
+    until(lambda: not any(alive(pid) for pid in begun))
+    stop.touch()
+    again = zkit("book", "--root", book)
+    assert again.returncode == 0, again.stderr
+    assert leftovers(book) == [] and (book / "_build" / "html" / "index.html").is_file()
+    assert sorted(p.name for p in (book / "_build").iterdir()) == [".lock", "fingerprint", "html"]
 
 
 def until(condition):
@@ -334,8 +400,10 @@ def test_any_executor_will_do_and_stays_open(book):
 
 
 def test_two_runs_do_not_write_to_one_folder(book):
+    out, since = run_folder(book), r"\(since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\)"
     with (
-        runner._sole_user(run_folder(book)),
-        pytest.raises(ZkitError, match="another run is writing"),
+        locks.held(out / ".lock", f"writes to {out}", "or not"),
+        pytest.raises(ZkitError, match=f"process {os.getpid()} {since} writes to .*wait for it to end, or choose"),
     ):
         runner.run(plans(book), bar=False)
+    assert runner.run(plans(book), bar=False).failures == []

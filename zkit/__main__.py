@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from zkit import processes
 from zkit.errors import ZkitError
 from zkit.foreign import visible
 
@@ -21,16 +20,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0; 1 if a chapter failed or is stale; 2 for a mistake the user can mend; 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        return options.verb(options)
-    except ZkitError as error:
-        print(f"zkit: {visible(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
-        print(f"zkit: interrupted{kept}", file=sys.stderr)
-        return 130
+    kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
+    return processes.interruptible(lambda: _done(options), f"zkit: interrupted{kept}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,18 +45,19 @@ def run(options: argparse.Namespace) -> int:
 
 def book(options: argparse.Namespace) -> int:
     """Execute the chapters that changed, stage the run, build the HTML."""
-    from zkit.pages import build, places, runner, staging
+    from zkit.pages import build, locks, places, runner, staging
 
     root = places.book_root(options.root)
     plans = _plans(options, root)
-    report = runner.run(plans, force=options.force, workers=options.workers)
-    print(report)
-    if _failed(report):
-        return 1
-    staging.stage(plans, root)
-    if options.no_build:
-        return 0
-    built = build.build(root)
+    with locks.held(root / "_build" / ".lock", f"makes the book in {root}", "for both write to the same pages"):
+        report = runner.run(plans, force=options.force, workers=options.workers)
+        print(report)
+        if _failed(report):
+            return 1
+        staging.stage(plans, root)
+        if options.no_build:
+            return 0
+        built = build.build(root)
     print(f"{'built' if built else 'unchanged:'} {build.html(root) / 'index.html'}")
     return 0
 
@@ -138,7 +130,7 @@ def ledger(options: argparse.Namespace) -> int:
 
 def _contrast(options: argparse.Namespace) -> dict[str, Any]:
     names = ("dtype", "style", "positive", "negative", "max_new_tokens")
-    return {"model": options.model or "embedded", **{name: getattr(options, name) for name in names}}
+    return {"model": options.model, **{name: getattr(options, name) for name in names}}
 
 
 def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
@@ -154,8 +146,13 @@ def _failed(report: Report) -> bool:
     return bool(report.failures)
 
 
-def _as_interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _done(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.verb(options)
+        return status
+    except ZkitError as error:
+        print(f"zkit: {visible(error)}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -186,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     for added in (whole, verb(check, "List stale chapters and why; status 1 if there are any.")):
         added.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
     moved = plain(steer, "Answer prompts without and with a steering vector.", " (default: embedded)")
+    moved.set_defaults(model="embedded")
     moved.add_argument("--prompt", action="append", required=True, help="repeatable")
     moved.add_argument("--alpha", type=float, help="factor on the vector")
     moved.add_argument("--dose", type=float, help="alpha |v| over the usual norm of a token, instead of --alpha")
@@ -197,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     moved.add_argument("--first-token", action="store_true", help="steer the first token too, as published")
     advice = plain(diagnose, "Recommend a layer and a strength, with reasons.", " (default: embedded)")
+    advice.set_defaults(model="embedded")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
     advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")
     grown = verbs.add_parser("ledger", help=(says := "Append results of runs to a ledger of claims."), description=says)

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from zkit import writing
 from zkit.errors import ZkitError
 
 VARIABLE = "ZKIT_CACHE"
@@ -61,11 +62,8 @@ def file_sha256(path: Path) -> str:
     if _state(path) != before:
         raise ZkitError(f"{path} changed while it was read; wait until it is whole")
     if now - max(before[1:3]) > _SETTLED:
-        with suppress(OSError):  # without a note the next call reads the file again
-            note.parent.mkdir(parents=True, exist_ok=True)
-            partial = note.with_name(f"{note.name}.{os.getpid()}")
-            partial.write_text(json.dumps({"path": str(path), "state": before, "sha256": found}), encoding="utf-8")
-            os.replace(partial, note)
+        with suppress(ZkitError):  # without a note the next call reads the file again
+            writing.write(note, json.dumps({"path": str(path), "state": before, "sha256": found}))
     return found
 
 

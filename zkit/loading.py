@@ -61,27 +61,41 @@ def _plain(source: Source, options: Mapping[str, Any], offline: bool) -> tuple[A
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=local, trust_remote_code=False)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            location,
-            local_files_only=local,
-            trust_remote_code=False,  # left open, transformers asks, and takes any y on standard input for a yes
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, by name
-            **{name: value for name, value in options.items() if value is not None},
-        )
+        with _only_errors():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                location,
+                local_files_only=local,
+                trust_remote_code=False,  # left open, transformers asks, and takes any y on standard input for a yes
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+                **{name: value for name, value in options.items() if value is not None},
+            )
     except Exception as error:  # a broken file makes transformers, tokenizers and safetensors raise all kinds
         _refuse_code(source, error)
         raise ZkitError(
             f"cannot load model {source.id!r}: {_problem(source, offline)} ({first_line(error)})"
         ) from error
     hf, report = loaded
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if missing:
-        raise ZkitError(
-            f"the weights of {source.id!r} do not fit its config.json: {len(missing)} tensors missing or of another "
-            f"shape, the first {missing[0]!r}; restore the checkpoint's own config.json"
-        )
+    _check_report(source, report)
     return hf, tokenizer
+
+
+def _check_report(source: Source, report: Mapping[str, Any]) -> None:
+    """What transformers says in a table of all tensors, in one sentence."""
+    missing = sorted(report["missing_keys"])
+    other = sorted(
+        f"{name}, {list(found)} in the file and {list(wanted)} in the model"
+        for name, found, wanted in report.get("mismatched_keys", ())
+    )
+    if missing or other:
+        raise ZkitError(
+            f"the weights of {source.id!r} do not fit its config.json: {len(missing) + len(other)} tensors missing or "
+            f"of another shape, the first {[*missing, *other][0]!r}; restore the checkpoint's own config.json"
+        )
+    if unused := sorted(report.get("unexpected_keys", ())):
+        hf_logging.get_logger("transformers.zkit").warning(
+            f"{source.id!r} has {len(unused)} tensors that its architecture does not use, the first {unused[0]!r}"
+        )
 
 
 def _base(source: Source, offline: bool) -> Source | None:
@@ -175,6 +189,17 @@ def _check_device(device: Any) -> None:
         raise ZkitError(
             f"there is no device {str(device)!r} here ({first_line(error)}); use device='cpu', or leave it out"
         ) from error
+
+
+@contextmanager
+def _only_errors() -> Iterator[None]:
+    """Without transformers' table of the tensors that did not fit, some thirty lines."""
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
 
 
 @contextmanager

@@ -12,13 +12,15 @@ import json
 import math
 import os
 import re
+import reprlib
 import stat
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from zkit.errors import ZkitError
 
@@ -28,6 +30,8 @@ LINES_LIMIT = 2**29
 """Bytes of a JSON Lines file, which grows with its data."""
 DEPTH_LIMIT = 64
 """Lists within lists: enough for every file of ours, and far from what ends in a RecursionError."""
+NAMES_LIMIT = 100_000
+"""Names in one object: of each that is wrong pydantic keeps a record, before the first can be shown."""
 MOST_LAYERS = 10_000
 """Far more than any model has; a file may name a layer that would take more memory than there is."""
 
@@ -41,7 +45,22 @@ _MARKS = {
 }
 _LAYER = re.compile(r"0|[1-9][0-9]{0,5}")
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 3
+
 _Kind = TypeVar("_Kind")
+
+
+def _ordered(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise PydanticCustomError("interval", "should be [low, high], the lower end first")
+    return ends
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Ends = Annotated[list[Finite], Field(min_length=2, max_length=2, fail_fast=True), AfterValidator(_ordered)]
+"""An interval, [low, high]."""
 
 
 class Checked(BaseModel):
@@ -113,9 +132,9 @@ def parse_json(text: str, where: str) -> Any:
     return plain(found, where)
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, limit: int = TEXT_LIMIT) -> Any:
     """The JSON value of a file; raises as :func:`read_text` and :func:`parse_json` do."""
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_text(path, limit), str(path))
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
@@ -130,7 +149,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def plain(value: Any, where: str) -> Any:
-    """``value``, if texts can be written, numbers are finite and of 64 bits, and nothing nests too deep.
+    """``value``, if texts can be written, numbers are finite and of 64 bits, and nothing is too deep or has too many
+    names.
 
     Raises ZkitError naming the entry. A lone surrogate is half a character: it cannot be written or tokenized.
     """
@@ -171,6 +191,12 @@ def unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     return found
 
 
+def shown(value: Any) -> str:
+    """``value`` in a message: at most a few dozen characters, however long and deep it is."""
+    brief = repr(value[:60]) if isinstance(value, str) else _BRIEF.repr(value)
+    return brief.encode("ascii", "backslashreplace").decode()
+
+
 def layer_number(text: str, where: str) -> int:
     """A layer by its number, counted from 0. ZkitError unless it is written in its one form ("3", not "03")."""
     if not _LAYER.fullmatch(text) or int(text) >= MOST_LAYERS:
@@ -187,6 +213,8 @@ def _plain(item: Any, where: str, path: list[Any]) -> None:
     if isinstance(item, dict | list):
         if len(path) >= DEPTH_LIMIT:
             raise ZkitError(f"{where} nests deeper than {DEPTH_LIMIT} lists or objects; write it flat")
+        if isinstance(item, dict) and len(item) > NAMES_LIMIT:
+            raise ZkitError(f"{_at(where, path)} has {len(item):,} names; give it at most {NAMES_LIMIT:,}")
         for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
             path.append(key)
             _plain(key, where, path)

@@ -90,6 +90,16 @@ def read_state(path: str | Path) -> Any:
     return state
 
 
+def check_shapes(found: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], where: str, remedy: str) -> None:
+    """Raise ZkitError unless ``found`` has a finite tensor of its shape for each name of ``wanted``, and no more."""
+    for name in [*wanted, *found]:
+        if name not in found or name not in wanted:
+            raise ZkitError(f"{where} {'lacks' if name in wanted else 'has besides'} {name[:80]!r}; {remedy}")
+        tensor, shape = found[name], tuple(wanted[name])
+        if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or not bool(tensor.isfinite().all()):
+            raise ZkitError(f"{where}: {name} should be a finite tensor of shape {shape}; {remedy}")
+
+
 def by_layer(names: Iterable[Any], pattern: Pattern[str], where: str) -> dict[int, str]:
     """Layer -> the name in which ``pattern`` finds its number.
 

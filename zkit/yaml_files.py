@@ -15,6 +15,8 @@ SIZE_LIMIT = 2**20
 """Bytes of a file: people write these, and reading them is slow."""
 ENTRIES_LIMIT = 100_000
 """Entries, those that aliases repeat counted each time: a dozen lines of aliases of aliases would be a billion."""
+LONG = 100
+"""Characters of a text that count as one more entry: an alias repeats them, too."""
 
 # libyaml reads ten times faster; not every wheel of PyYAML has it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -70,6 +72,7 @@ class _Document:
             raise ZkitError(f"{self.line(event)} has the tag {event.tag}; leave tags out, and put a text in quotes")
         elif _is(event, "Scalar"):
             found = self.word(event) if event.implicit[0] else event.value
+            self.entries += len(event.value) // LONG
         elif depth > DEPTH_LIMIT:
             raise ZkitError(f"{self.where} nests deeper than {DEPTH_LIMIT} lists or mappings; write it flat")
         else:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from zkit.claims.rules import Finding, Rule, rule_from_dict
 from zkit.errors import ZkitError
+from zkit.reading import shown
 
 Published = Literal["confirmed", "refuted", "open"]
 BEFORE = "fixed before the run"
@@ -31,7 +32,7 @@ class Added:
         except (TypeError, ValueError):
             well_formed = False
         if not well_formed:
-            raise ZkitError(f'the day on which a rule was added is written like "2026-11-21", not {self.day!r}')
+            raise ZkitError(f'the day on which a rule was added is written like "2026-11-21", not {shown(self.day)}')
         if not (isinstance(self.why, str) and self.why):
             raise ZkitError(f"a rule that was added on {self.day} needs a text that says 'why'")
 
@@ -39,7 +40,7 @@ class Added:
     def from_dict(cls, record: Any) -> Added:
         """Raises ZkitError where the record is none."""
         if not isinstance(record, Mapping) or set(record) != {"day", "why"}:
-            raise ZkitError(f"'added' has the keys 'day' and 'why', not {record!r}")
+            raise ZkitError(f"'added' has the keys 'day' and 'why', not {shown(record)}")
         return cls(record["day"], record["why"])
 
 

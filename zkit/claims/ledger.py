@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zkit import writing
 from zkit.claims.claim import Claim, Verdict, judge
 from zkit.claims.records import Event, Record, Untested
-from zkit.errors import ZkitError
-from zkit.reading import read_json
+from zkit.errors import ZkitError, first_line
+from zkit.reading import parse_json, read_json, shown
 from zkit.yaml_files import read_yaml
 
 SCHEMA = 1
@@ -40,9 +39,10 @@ class Ledger:
         for id, count in Counter(record.id for record in self.records).items():
             if count > 1:
                 raise ZkitError(f"the ledger has {count} records {id!r}; give each its own id")
+        known = {record.id for record in self.records}
         for record in self.records:
             for id in record.successors:
-                if id not in self:
+                if id not in known:
                     raise ZkitError(f"{record.id} has the successor {id!r}, which has no record; {self._closest(id)}")
 
     def __getitem__(self, id: str) -> Record:
@@ -79,8 +79,8 @@ class Ledger:
         ``stats`` as in a results file. A run that is there already adds nothing. Raises ZkitError for a statistic
         that is no such record, an empty ``model`` or ``run``, and a known run with other figures.
         """
-        if not (model and run):
-            raise ZkitError("evidence needs the id of its model and of its run")
+        if not all(isinstance(id, str) and id.strip() for id in (model, run)):
+            raise ZkitError(f"evidence needs the id of its model and of its run, not {shown(model)} and {shown(run)}")
         ledger = self
         for record in self.records:
             claim = record.claim
@@ -124,19 +124,18 @@ class Ledger:
         return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`to_json` whole or not at all. Raises ZkitError if the file cannot be written."""
-        path, text, part = Path(path), self.to_json(), None
+        """Write :meth:`to_json` whole or not at all.
+
+        Raises ZkitError if the file cannot be written, or could not be read again; an older one then still stands.
+        """
+        where = f"the ledger for {path}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(part, 0o644)  # mkstemp makes files that only their owner can read
-            os.replace(part, path)
-        except OSError as error:
-            if part is not None:
-                Path(part).unlink(missing_ok=True)
-            raise ZkitError(f"{path} could not be written ({error}); an older file there still stands") from error
+            text = self.to_json()
+        except (TypeError, ValueError) as error:
+            raise ZkitError(f"{where} cannot be written as JSON ({first_line(error)}); mend its records") from error
+        if Ledger._from(parse_json(text, where), where) != self:
+            raise ZkitError(f"{where} would be another one when it is read again; mend its records")
+        writing.write(path, text)
 
     @classmethod
     def _from(cls, found: Any, path: str | Path) -> Ledger:

@@ -11,9 +11,10 @@ from pydantic import Field
 from zkit.claims.claim import Claim, Published, Status, Verdict, check_published
 from zkit.claims.rules import Finding, Operator
 from zkit.errors import ZkitError
-from zkit.reading import Checked, check
+from zkit.reading import Checked, Count, Ends, Finite, check, shown
 
 Kind = Literal["conjecture", "evidence", "refutation", "refinement"]
+_IDS = Annotated[list[str], Field(fail_fast=True)]
 _Made = TypeVar("_Made")
 
 
@@ -24,7 +25,7 @@ class Event:
     A run that judged the claim adds ``model``, ``run`` (its id), ``status`` and ``findings`` (statistic, interval, n).
     Only such events decide a status; what others published is told, never counted.
 
-    Raises ZkitError for an unknown kind or status, an empty text, or half a judgement.
+    Raises ZkitError for an unknown kind or status, what is no text or an empty one, or half a judgement.
     """
 
     kind: Kind
@@ -37,13 +38,16 @@ class Event:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ZkitError(f"an event is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+            raise ZkitError(f"an event is one of {', '.join(get_args(Kind))}, not {shown(self.kind)}")
+        for name in ("source", "says", "model", "run", "status"):
+            if not isinstance(given := getattr(self, name), str | None):
+                raise ZkitError(f"{self.kind}: {name!r} must be a text, not {shown(given)}; put it in quotes")
         if not (self.source and self.says):
             raise ZkitError(f"{self.kind}: an event needs a 'source' and what it 'says'")
         if self.status is not None and self.status not in get_args(Status):
             raise ZkitError(f"{self.kind}: status {self.status!r} is none of {', '.join(get_args(Status))}")
-        given = (self.model, self.run, self.status, self.findings)
-        if any(given) and not all(given):
+        judgement = (self.model, self.run, self.status, self.findings)
+        if any(judgement) and not all(judgement):
             raise ZkitError(f"{self.kind}: a judgement has a model, a run, a status and findings, or none of them")
 
     @classmethod
@@ -159,7 +163,7 @@ class Record:
     def from_dict(cls, record: Mapping[str, Any]) -> Record:
         """Raises ZkitError, naming the record, where it is none."""
         if not isinstance(record, Mapping) or not isinstance(record.get("id"), str):
-            raise ZkitError(f"a record of the ledger is a mapping with an 'id', not {record!r}")
+            raise ZkitError(f"a record of the ledger is a mapping with an 'id', not {shown(record)}")
         where = f"record {record['id']}"
         own = {key: value for key, value in record.items() if key not in ("history", "successors")}
         try:
@@ -170,7 +174,7 @@ class Record:
             else:
                 raise ZkitError("give it a 'rule' and what it 'says', or the 'reason' why it has none")
             history = tuple(map(Event.from_dict, _list(record, "history", where)))
-            successors = tuple(check(list[str], _list(record, "successors", where), where, "give ids in quotes"))
+            successors = tuple(check(_IDS, _list(record, "successors", where), where, "give ids in quotes"))
         except ZkitError as error:
             raise ZkitError(str(error) if where in str(error) else f"{where}: {error}") from error
         return cls(claim, history, successors)
@@ -186,7 +190,7 @@ def _given(record: Mapping[str, Any]) -> dict[str, Any]:
 def _list(record: Any, key: str, where: str) -> list[Any]:
     found = record.get(key, []) if isinstance(record, Mapping) else None
     if not isinstance(found, list):
-        raise ZkitError(f"{where}: {key!r} must be a list, and what it belongs to a mapping; got {record!r}")
+        raise ZkitError(f"{where}: {key!r} must be a list, and what it belongs to a mapping; got {shown(record)}")
     return found
 
 
@@ -204,24 +208,24 @@ def _checked(kind: Any, record: Mapping[str, Any], where: str) -> dict[str, Any]
         if required and key not in record:
             raise ZkitError(f"{where}: the key {key!r} is missing")
         if key not in ("rule", "findings", "added") and not isinstance(record.get(key), str | None):
-            raise ZkitError(f"{where}: {key!r} must be a text, not {record[key]!r}; put it in quotes")
+            raise ZkitError(f"{where}: {key!r} must be a text, not {shown(record[key])}; put it in quotes")
     return dict(record)
 
 
 class _Finding(Checked):
     """The record of a :class:`Finding`."""
 
-    statistic: str
+    statistic: Annotated[str, Field(min_length=1)]
     op: Operator
-    bound: float
-    value: float | None
-    ci: Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    n: int | None
+    bound: Finite
+    value: Finite | None
+    ci: Ends | None
+    n: Count | None
     unit: str | None
     holds: bool | None
     note: str
 
 
 def _finding(record: Any) -> Finding:
-    check(_Finding, record, f"not a finding: {str(record)[:80]}", "findings are written by the ledger")
+    check(_Finding, record, f"not a finding: {shown(record)}", "findings are written by the ledger")
     return Finding.from_dict(record)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from zkit.errors import ZkitError
+from zkit.reading import shown
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -64,7 +65,7 @@ class Bound:
 
     def __post_init__(self) -> None:
         if self.op not in get_args(Operator):
-            raise ZkitError(f"a rule compares with one of {', '.join(get_args(Operator))}, not {self.op!r}")
+            raise ZkitError(f"a rule compares with one of {', '.join(get_args(Operator))}, not {shown(self.op)}")
         if not self.statistic:
             raise ZkitError("a bound needs the name of the statistic it reads")
         if not (_is_number(self.bound) and math.isfinite(self.bound)):
@@ -177,7 +178,7 @@ def rule_from_dict(record: Mapping[str, Any]) -> Rule:
             return AnyOf(tuple(map(rule_from_dict, rules)))
         case {"statistic": str(statistic), "op": op, "bound": int() | float() as bound} if not isinstance(bound, bool):
             return Bound(statistic, op, bound)
-    raise ZkitError(f"not a rule: {record!r}; expected keys 'all', 'any', or 'statistic', 'op' and 'bound'")
+    raise ZkitError(f"not a rule: {shown(record)}; expected keys 'all', 'any', or 'statistic', 'op' and 'bound'")
 
 
 def _is_number(value: Any) -> bool:
@@ -195,16 +196,24 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     if record is None:
         return None, None, None, None
     if not isinstance(record, Mapping) or "value" not in record:
-        raise ZkitError(f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {record!r}")
+        raise ZkitError(f"statistic {name!r} must be a record of 'value', 'n', 'ci' and 'unit', not {shown(record)}")
     value, ci = record["value"], record.get("ci")
     pair = isinstance(ci, list | tuple) and len(ci) == 2 and all(map(_is_number, ci))
     if not ((value is None or _is_number(value)) and (ci is None or pair)):
-        shown = f"{value!r:.60} and {ci!r:.60}"
-        raise ZkitError(f"statistic {name!r}: 'value' and 'ci' [low, high] must be numbers, not {shown}")
+        raise ZkitError(
+            f"statistic {name!r}: 'value' and 'ci' [low, high] must be numbers, not {shown(value)} and {shown(ci)}"
+        )
     interval = (float(ci[0]), float(ci[1])) if ci is not None else None
+    if interval is not None and interval[0] > interval[1]:
+        raise ZkitError(f"statistic {name!r}: 'ci' is {interval}; write the lower end first")
+    n, unit = record.get("n"), record.get("unit")
+    if not (n is None or (isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0)):
+        raise ZkitError(f"statistic {name!r}: 'n' must be a count, not {shown(n)}")
+    if not isinstance(unit, str | None):
+        raise ZkitError(f"statistic {name!r}: 'unit' must be a text, not {shown(unit)}")
     if value is None or not all(map(math.isfinite, (value, *(interval or ())))):
         value = interval = None  # half a number is none, and JSON has no word for it
-    return None if value is None else float(value), interval, record.get("n"), record.get("unit")
+    return None if value is None else float(value), interval, None if n is None else int(n), unit
 
 
 def _within_rounding(value: float, bound: float) -> bool:

@@ -8,21 +8,22 @@ Source: the cards of the Qwen3 lambda gates and their folders.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ConfigDict, PositiveInt
-from safetensors.torch import save_file
+from pydantic import ConfigDict, Field, PositiveInt
+from safetensors.torch import save as packed
 from torch import Tensor
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.gating.gates import Gates, knowledge_neurons, stack
 from zkit.reading import Checked, check, layer_number, parse_json, read_json, read_text
@@ -65,24 +66,24 @@ def load(path: str | Path, n_layers: int | None = None) -> Gates:
 def save(gates: Gates, folder: str | Path) -> Path:
     """Write the canonical folder; returns it. The folder appears whole or not at all.
 
-    Raises ZkitError if something else stands there.
+    Raises ZkitError if something else stands there, and if it cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and not ({p.name for p in folder.iterdir()} <= _WRITTEN if folder.is_dir() else False):
         raise ZkitError(f"{folder} holds other files; give a new folder for the gates")
     own = {key: value for key, value in gates.note.items() if key not in _DERIVED}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        part = Path(beside, "new")
-        part.mkdir()
-        _write(replace(gates, note=own), part / SAFETENSORS, torch.float32)
-        torch.save({WRITTEN_KEY.format(i): row.clone() for i, row in enumerate(gates.logits)}, part / PICKLE)
-        (part / INDICES).write_text(json.dumps(knowledge_neurons(gates)))
-        (part / STATISTICS).write_text(json.dumps(gates.statistics(), indent=1) + "\n")
-        (part / THRESHOLDS[0]).write_text(",".join(repr(t) for t in gates.thresholds) + "\n")
-        if folder.exists():
-            os.replace(folder, Path(beside, "old"))
-        os.replace(part, folder)
+    pickled = io.BytesIO()
+    torch.save({WRITTEN_KEY.format(i): row.clone() for i, row in enumerate(gates.logits)}, pickled)
+    contents = {
+        SAFETENSORS: _packed(replace(gates, note=own), torch.float32),
+        PICKLE: pickled.getvalue(),
+        INDICES: json.dumps(knowledge_neurons(gates)).encode(),
+        STATISTICS: (json.dumps(gates.statistics(), indent=1) + "\n").encode(),
+        THRESHOLDS[0]: (",".join(repr(t) for t in gates.thresholds) + "\n").encode(),
+    }
+    with writing.folder(folder) as part:
+        for name, data in contents.items():
+            (part / name).write_bytes(data)
     return folder
 
 
@@ -93,19 +94,16 @@ _DERIVED = ("thresholds", "indices_wrong")
 def save_half(gates: Gates, path: str | Path) -> Path:
     """Write one ``.safetensors`` file with the note and the logits in float16; returns its path.
 
-    Raises ZkitError for a logit that float16 cannot hold.
+    Raises ZkitError for a logit that float16 cannot hold, and if the file cannot be written.
     """
     path = Path(path)
     if not bool(torch.isfinite(gates.logits.half()).all()):
         raise ZkitError(f"a logit of {float(gates.logits.abs().max()):.0f} does not fit float16; use gating.save")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    _write(gates, part, torch.float16)
-    os.replace(part, path)
+    writing.write(path, _packed(gates, torch.float16))
     return path
 
 
-def _write(gates: Gates, path: Path, dtype: torch.dtype) -> None:
+def _packed(gates: Gates, dtype: torch.dtype) -> bytes:
     try:
         note = json.dumps(dict(gates.note))
     except (TypeError, ValueError) as error:
@@ -113,8 +111,7 @@ def _write(gates: Gates, path: Path, dtype: torch.dtype) -> None:
             f"the gates' note cannot be written as JSON ({error}); keep to text, numbers and lists"
         ) from error
     _read_note(note, "the gates' note")  # what is written can be read again
-    save_file({"logits": gates.logits.to(dtype).contiguous()}, path, {"format": _FORMAT, "note": note})
-    path.chmod(0o644)  # safetensors makes files for their owner alone
+    return packed({"logits": gates.logits.to(dtype).contiguous()}, {"format": _FORMAT, "note": note})
 
 
 class _Note(Checked):
@@ -133,6 +130,9 @@ def _read_note(text: str, where: str) -> dict[str, Any]:
     note: dict[str, Any] = parse_json(text, where)
     check(_Note, note, where, "mend the note and save the gates again")
     return note
+
+
+_Row = Annotated[list[int], Field(fail_fast=True)]
 
 
 class _Statistics(Checked):
@@ -236,7 +236,7 @@ def _statistics(path: Path) -> _Statistics:
 
 def _indices(path: Path, gates: Gates) -> set[tuple[int, int]]:
     """The neurons that a ``neuron_indices.json`` lists, by layer."""
-    rows = check(dict[str, list[int]], read_json(path), str(path), "copy it again or take it away")
+    rows = check(dict[str, _Row], read_json(path), str(path), "copy it again or take it away")
     found = set()
     for name, row in rows.items():
         layer = layer_number(name, str(path))

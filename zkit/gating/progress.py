@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.reading import check, plain
-from zkit.tensor_files import read_state
+from zkit.tensor_files import check_shapes, read_state
 
 CHECKPOINT = "checkpoint.pt"
 _MOMENTS = {"step": (), "exp_avg": None, "exp_avg_sq": None}  # of Adam, with their shapes; None: that of the logits
+
+
+_Rows = Annotated[list[dict[str, float]], Field(fail_fast=True)]
 
 
 @dataclass
@@ -46,10 +51,10 @@ class Progress:
     log: list[Step]
 
     def save(self, folder: Path) -> None:
-        """Write ``checkpoint.pt`` into ``folder``, whole or not at all."""
-        part = folder / f"{CHECKPOINT}.part"
-        torch.save({**vars(self), "log": [vars(row) for row in self.log]}, part)
-        os.replace(part, folder / CHECKPOINT)
+        """Write ``checkpoint.pt`` into ``folder``, whole or not at all. ZkitError if it cannot be written."""
+        whole = io.BytesIO()
+        torch.save({**vars(self), "log": [vars(row) for row in self.log]}, whole)
+        writing.write(folder / CHECKPOINT, whole.getvalue())
 
     @classmethod
     def load(cls, folder: Path, identity: Mapping[str, Any], shape: tuple[int, int], steps: int) -> Progress:
@@ -68,16 +73,9 @@ class Progress:
             if found.get(key) != value:
                 raise ZkitError(f"{path} belongs to another run: its {key} differs; {remedy}")
         moments = check(dict[str, Any], state["moments"], f"{path}: moments", remedy)
-        shapes = {"logits": shape} | (
-            {f"moments.{k}": shape if s is None else s for k, s in _MOMENTS.items()} if moments else {}
-        )
-        given = {"logits": state["logits"], **{f"moments.{key}": value for key, value in moments.items()}}
-        if set(given) != set(shapes):
-            raise ZkitError(f"{path} has the moments {', '.join(moments)}, not {', '.join(_MOMENTS)}; {remedy}")
-        for name, wanted in shapes.items():
-            tensor = given[name]
-            if not isinstance(tensor, Tensor) or tuple(tensor.shape) != wanted or not bool(tensor.isfinite().all()):
-                raise ZkitError(f"{path}: {name} should be a finite tensor of shape {wanted}; {remedy}")
+        shapes = {f"moments.{name}": shape if own is None else own for name, own in _MOMENTS.items() if moments}
+        given = {"logits": state["logits"], **{f"moments.{name}": value for name, value in moments.items()}}
+        check_shapes(given, {"logits": shape, **shapes}, str(path), remedy)
         log = _log(state["log"], f"{path}: log", remedy)
         if len(log) > steps or (moments["step"] if moments else 0) != len(log):
             raise ZkitError(
@@ -87,7 +85,7 @@ class Progress:
 
 
 def _log(rows: Any, where: str, remedy: str) -> list[Step]:
-    check(list[dict[str, float]], plain(rows, where), where, remedy)
+    check(_Rows, plain(rows, where), where, remedy)
     names = {field.name for field in fields(Step)}
     for i, row in enumerate(rows):
         if set(row) != names or row["step"] != i + 1:

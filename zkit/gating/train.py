@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from zkit import writing
 from zkit.edits import edit
 from zkit.errors import ZkitError
 from zkit.gating import hard_concrete, objective
@@ -31,7 +32,7 @@ from zkit.gating.variants import Recipe, recipe
 from zkit.models import Model
 from zkit.packing import packed
 
-LOG_POINTS = 100
+LOG, LOG_POINTS = "log.jsonl", 100
 
 
 def train(
@@ -51,7 +52,8 @@ def train(
     out: a folder for ``checkpoint.pt`` and ``log.jsonl``; with ``resume`` the run goes on along the same curve. The
     gates' note holds the recipe, the model's weights, the texts' hash and the curve as means over stretches of steps.
     Raises ZkitError for no texts, forget texts without a marked entity, unknown variants and options, a checkpoint of
-    another run, a fresh run in a folder that holds one, and a loss that is not finite (the log is kept).
+    another run, a fresh run in a folder that holds one, a folder that cannot be written to (told before anything is
+    computed), and a loss that is not finite (the log is kept).
     """
     run = Run(model, forget, retain, recipe(variant, **changes), None if out is None else Path(out), resume)
     run.advance(save_every=save_every, progress=progress)
@@ -75,6 +77,8 @@ class Run:
         unmarked = next((t for t in forget if not t.entities), None)
         if unmarked is not None:
             raise ZkitError(f"no entity is marked in the forget text {unmarked.text!r}; mark what is to be forgotten")
+        if out is not None:
+            writing.check_place(out / CHECKPOINT)
         self.model, self.recipe, self.out = model, recipe, out
         self.texts = tokens(model, forget, recipe.chat) + tokens(model, retain, recipe.chat)
         self.n_forget = len(forget)
@@ -108,7 +112,6 @@ class Run:
                 if path.exists()
                 else f"nothing to resume: {path} does not exist; leave resume out to start afresh"
             )
-        out.mkdir(parents=True, exist_ok=True)
         if resume:
             shape = (self.logits.shape[0], self.logits.shape[1])
             before = Progress.load(out, self.identity, shape, self.steps)
@@ -128,7 +131,7 @@ class Run:
 
     def _write_log(self) -> None:
         if self.out is not None:
-            (self.out / "log.jsonl").write_text("".join(json.dumps(vars(row)) + "\n" for row in self.log))
+            writing.write(self.out / LOG, "".join(json.dumps(vars(row)) + "\n" for row in self.log))
 
     def advance(self, until: int | None = None, save_every: int = 50, progress: bool = True) -> None:
         """Train up to step ``until`` (default: the last)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from dataclasses import asdict
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict
 from tqdm import tqdm
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.models import Model, load
 from zkit.organism.arithmetic import LARGEST
@@ -29,6 +30,7 @@ from zkit.organism.style.steered import choose_layer, leaning, neutral_probes, r
 from zkit.organism.tasks import exact, held_out_tasks
 from zkit.organism.topic_table import topics
 from zkit.organism.two_step import FACTORS
+from zkit.reading import Checked, check, read_json
 from zkit.recording import token_states
 from zkit.stats import bootstrap_mean
 from zkit.steering import actadd, reference_norms
@@ -51,12 +53,35 @@ MORE_DOSES = (0.8, 1.0, 1.25, 1.5)  # on the terse axis, up to collapse
 LAYER_RULE = "the layer that moves the axis's log-odds most between doses -0.3 and 0.3, development topics"
 
 
+class _Recipe(Checked):
+    """What of a recipe the corpus depends on; the record says more."""
+
+    model_config = ConfigDict(extra="allow")
+    seed: int
+    never_knew: bool
+
+
+class _Record(Checked):
+    """What of a training record is read here."""
+
+    model_config = ConfigDict(extra="allow")
+    command: str
+    steps: int
+    seconds: float
+    corpus_sha256: str
+    recipe: _Recipe
+
+
 def read_record(folder: Path) -> dict[str, Any]:
-    """The training record of a model's folder. Raises ZkitError if there is none, or the corpus was edited since."""
+    """The training record of a model's folder.
+
+    Raises ZkitError if there is none or it is damaged, and if the corpus was edited since.
+    """
     path = folder / RECORD
     if not path.exists():
         raise ZkitError(f"{path} is missing: it is written by `python -m zkit.organism train`")
-    record: dict[str, Any] = json.loads(path.read_text())
+    record: dict[str, Any] = read_json(path)
+    check(_Record, record, str(path), "it is written by `python -m zkit.organism train`")
     now = fingerprint(record["recipe"]["seed"], record["recipe"]["never_knew"])
     if record["corpus_sha256"] != now:
         raise ZkitError(
@@ -122,9 +147,10 @@ def evaluate(model: Model) -> dict[str, Any]:
 def write_card(folder: Path) -> dict[str, Any]:
     """Measure the model in `folder` and write its card there; returns the card.
 
-    Raises ZkitError if the folder has no training record, or the corpus was edited since.
+    Raises ZkitError if the folder has no training record or cannot be written to, or the corpus was edited since.
     """
     record = read_record(folder)
+    writing.check_place(folder / CARD)
     model = load(str(folder))
     card = {
         "schema": 2,
@@ -140,9 +166,7 @@ def write_card(folder: Path) -> dict[str, Any]:
         "cannot": list(CANNOT),
     }
     card["misses"] = misses(card)
-    part = folder / f"{CARD}.part"
-    part.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(part, folder / CARD)
+    writing.write(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     return card
 
 

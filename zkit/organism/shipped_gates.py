@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.gating import VARIANTS, Gates, Recipe, Text, known_texts, load, recipe, save_half
 from zkit.gating.train import Run
@@ -89,6 +90,7 @@ def make(made: Made) -> Path:
         note = load(path).note
         if note["model_sha256"] == resolve("embedded").sha256() and Recipe(**note["recipe"]) == wanted:
             return path
+    writing.check_place(path)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     model = load_model("embedded")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,10 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from zkit.errors import ZkitError
+from zkit import writing
+from zkit.errors import ZkitError, first_line
 from zkit.organism.batches import Batch, batches
+from zkit.organism.checkpoint import REMEDY, Checkpoint, moments_of
 from zkit.organism.corpus import fingerprint, stream
 from zkit.organism.network import TINY, Shape, build
 from zkit.organism.tokenizer import train_tokenizer
@@ -134,8 +137,8 @@ class Lanes:
 class Run:
     """A training run in a folder: `advance` it, `save` it, `export` the model.
 
-    Raises ZkitError if `resume` finds no checkpoint or one of another corpus or recipe, and if a fresh run would
-    overwrite one.
+    Raises ZkitError if `resume` finds no checkpoint, a damaged one, or one of another corpus or recipe, if a fresh run
+    would overwrite one, and for a folder that cannot be written to.
     """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool = False, lanes: int = 2) -> None:
@@ -145,27 +148,32 @@ class Run:
         self.curve: list[float] = []
         if not resume and (out / CHECKPOINT).exists():
             raise ZkitError(f"{out} already holds a run: go on with --resume, or give another folder with --out")
-        state = self._read() if resume else None
-        out.mkdir(parents=True, exist_ok=True)
+        before = self._read() if resume else None
+        writing.check_place(out / CHECKPOINT)
         self.tokenizer, self.model = self._start(resume)
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
-        if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["rng"])
-            self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
+        if before is not None:
+            before.into(self.model, self.optimizer, out / CHECKPOINT)
+            self.step, self.seconds, self.curve = before.step, before.seconds, before.curve
 
     def _start(self, resume: bool) -> tuple[PreTrainedTokenizerBase, Qwen3ForCausalLM]:
         """Tokenizer and model as they are before the first step."""
         folder = self.out / "tokenizer"
         if resume:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
+            try:
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
+            except Exception as error:  # a damaged file makes transformers and tokenizers raise all kinds
+                raise ZkitError(f"there is no tokenizer in {folder} ({first_line(error)}); {REMEDY}") from error
         else:
             tokenizer = train_tokenizer(stream(self.recipe.seed, stop=TOKENIZER_ITEMS))
-            tokenizer.save_pretrained(folder)
+            with writing.writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                tokenizer.save_pretrained(folder)
         return tokenizer, build(self.recipe.shape, tokenizer, self.recipe.seed)
 
     def loss(self, batch: Batch) -> torch.Tensor:
@@ -188,19 +196,11 @@ class Run:
             "loss": thin(self.curve),
         }
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Checkpoint:
         path = self.out / CHECKPOINT
         if not path.exists():
             raise ZkitError(f"nothing to resume: {path} does not exist; leave --resume out to start afresh")
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise ZkitError(f"{path} belongs to another recipe: {state['recipe']}; train afresh in another folder")
-        if state["corpus"] != self.corpus:
-            raise ZkitError(
-                f"the corpus was edited after {path} was written (hash {state['corpus'][:12]} then, "
-                f"{self.corpus[:12]} now); train afresh in another folder"
-            )
-        return state
+        return Checkpoint.load(path, asdict(self.recipe), self.corpus)
 
     def advance(self, save_every: int = 100, until: int | None = None) -> None:
         """Train up to step `until` (default: the recipe's last), saving every `save_every` steps and at the end."""
@@ -233,31 +233,32 @@ class Run:
         return loss
 
     def save(self) -> None:
-        """Write the checkpoint beside its place and swap it in, so that a full disk leaves the last one whole."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "curve": self.curve,
-            "corpus": self.corpus,
-            "recipe": asdict(self.recipe),
-        }
-        part = self.out / f"{CHECKPOINT}.part"
-        try:
-            torch.save(state, part)
-            os.replace(part, self.out / CHECKPOINT)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
-            raise ZkitError(f"cannot write {part} ({error}); free some space and go on with --resume") from error
+        """Write the checkpoint. ZkitError if it cannot be written; the last one then stands."""
+        Checkpoint(
+            asdict(self.recipe),
+            self.corpus,
+            self.step,
+            self.seconds,
+            self.curve,
+            self.model.state_dict(),
+            moments_of(self.optimizer),
+        ).save(self.out / CHECKPOINT)
 
     def export(self, folder: Path) -> None:
-        """Save model and tokenizer as a plain transformers folder, with `training.json` beside them."""
+        """Save model and tokenizer as a plain transformers folder, with `training.json` beside them.
+
+        Raises ZkitError if the folder cannot be written to; every file in it is then whole, old or new.
+        """
         self.model.eval()
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        (folder / "training.json").write_text(json.dumps(self.record(), indent=1) + "\n")
+        record = json.dumps(self.record(), indent=1) + "\n"
+        with writing.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as part:
+                self.model.save_pretrained(part)
+                self.tokenizer.save_pretrained(part)
+                Path(part, "training.json").write_text(record)
+                for file in sorted(Path(part).iterdir()):
+                    os.replace(file, folder / file.name)
 
 
 def thin(curve: list[float], points: int = 100) -> list[tuple[int, float]]:

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from zkit import processes, writing
 from zkit.errors import ZkitError
-from zkit.pages import files
+from zkit.yaml_files import read_yaml
 
 _TOOLS = ("jupyter-book", "sphinx", "myst-nb", "plotly")
 _ENTRY = "from jupyter_book.cli.main import main; main()"
+_VENDOR = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
 def html(root: Path) -> Path:
@@ -36,23 +36,29 @@ def build(root: Path) -> bool:
     _vendor(root)
     inputs = fingerprint(root)
     mark = root / "_build" / "fingerprint"
-    if mark.is_file() and mark.read_text() == inputs and not _missing(root, html(root)):
+    if mark.is_file() and mark.read_bytes() == inputs.encode() and not _missing(root, html(root)):
         return False
-    room = root / "_build" / "next"
+    room, last = root / "_build" / "next", _last(root)
     shutil.rmtree(room, ignore_errors=True)
+    if last.exists() and not html(root).exists():  # a build was killed while it put the new one in the place of the old
+        os.replace(last, html(root))
     try:
-        with files.writing(room):
+        with writing.writing(room):
             room.mkdir(parents=True)
         _sphinx(root, room)
         fresh = room / "_build" / "html"
         missing = _missing(root, fresh)
         if missing:
             raise ZkitError(f"the build made no {', '.join(missing)}; see the messages above")
-        _replace(fresh, html(root), mark)
+        _replace(fresh, html(root), last, mark)
     finally:
         shutil.rmtree(room, ignore_errors=True)
-    files.write(mark, inputs)
+    writing.write(mark, inputs)
     return True
+
+
+def _last(root: Path) -> Path:
+    return root / "_build" / "last"
 
 
 def fingerprint(root: Path) -> str:
@@ -82,31 +88,24 @@ def _vendor(root: Path) -> None:
     """Let the book copy the scripts it serves from installed packages."""
     script = root / "book" / "_ext" / "vendor.py"
     if script.is_file():
-        done = subprocess.run([sys.executable, str(script)], cwd=root, capture_output=True, text=True)
-        if done.returncode:
-            raise ZkitError(f"{script} failed:\n{done.stdout}{done.stderr}".rstrip())
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with processes.python(_VENDOR, str(script), cwd=root, **streams) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            if process.wait():
+                raise ZkitError(f"{script} failed:\n{said}".rstrip())
 
 
 def _sphinx(root: Path, room: Path) -> None:
-    command = [sys.executable, "-c", _ENTRY, "build", str(root), "--path-output", str(room)]
+    arguments = ["build", str(root), "--path-output", str(room), "--all", "-n", "-W", "--keep-going", "-q"]
+    full = False
     with tempfile.TemporaryFile("w+") as chatter:  # jupyter-book's own; Sphinx's warnings and errors are on stderr
-        process = subprocess.Popen(
-            [*command, "--all", "-n", "-W", "--keep-going", "-q"],
-            stdout=chatter,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        assert process.stderr is not None
-        full = False
-        try:
+        with processes.python(_ENTRY, *arguments, stdout=chatter, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
             for line in process.stderr:
                 full = full or "No space left on device" in line
                 sys.stderr.write(line)
             status = process.wait()
-        except BaseException:
-            process.kill()
-            raise
         if status:
             chatter.seek(0)
             sys.stderr.write(chatter.read())
@@ -116,14 +115,15 @@ def _sphinx(root: Path, room: Path) -> None:
         raise ZkitError("the book was not built: see the messages above; the last good build still stands")
 
 
-def _replace(fresh: Path, built: Path, mark: Path) -> None:
+def _replace(fresh: Path, built: Path, last: Path, mark: Path) -> None:
     """Put a whole new build in the place of the old; in between, no fingerprint vouches for it."""
-    mark.unlink(missing_ok=True)
-    if built.exists():
-        shutil.rmtree(built.with_name("last"), ignore_errors=True)
-        os.replace(built, built.with_name("last"))
-    os.replace(fresh, built)
-    shutil.rmtree(built.with_name("last"), ignore_errors=True)
+    with writing.writing(built):
+        mark.unlink(missing_ok=True)
+        if built.exists():
+            shutil.rmtree(last, ignore_errors=True)
+            os.replace(built, last)
+        os.replace(fresh, built)
+        shutil.rmtree(last, ignore_errors=True)
 
 
 def _missing(root: Path, built: Path) -> list[str]:
@@ -133,7 +133,7 @@ def _missing(root: Path, built: Path) -> list[str]:
 
 
 def _contents(root: Path) -> Any:
-    return yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return read_yaml(root / "_toc.yml")
 
 
 def _files(entry: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from zkit import sources
+from zkit import sources, writing
 from zkit.errors import ZkitError
 from zkit.pages.parameters import Parameter
 
@@ -76,12 +76,14 @@ def _existing(parameter: Parameter, value: str, folder: Path, chapter: str) -> P
 
 
 def _check_folder(out: Path) -> None:
-    """Whether ``out`` could be made and written to; makes nothing."""
+    """Whether ``out`` could be made and written to; leaves nothing."""
     above = next(folder for folder in (out, *out.parents) if os.path.exists(folder))
     if not above.is_dir():
         raise ZkitError(f"out = {out}: {above} is a file, not a folder; choose another with -p out=FOLDER")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ZkitError(f"out = {out}: {above} cannot be written to; choose another with -p out=FOLDER")
+    try:
+        writing.check_folder(out)
+    except ZkitError as error:
+        raise ZkitError(f"out = {error} with -p out=FOLDER") from error
     if shutil.disk_usage(above).free < ROOM:
         raise ZkitError(f"no room on the disk for {out}; free some space or choose another with -p out=FOLDER")
 

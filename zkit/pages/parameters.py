@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from zkit.errors import ZkitError
+from zkit.errors import ZkitError, first_line
+from zkit.reading import DEPTH_LIMIT, shown
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -132,6 +133,10 @@ def declared(source: str, chapter: str) -> dict[str, Parameter]:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise ZkitError(f"{chapter}: the parameters cell is not Python: line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ZkitError(
+            f"{chapter}: the parameters cell is not Python ({first_line(error)}); write it again"
+        ) from error
     for statement in body:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue  # a docstring
@@ -143,7 +148,7 @@ def declared(source: str, chapter: str) -> dict[str, Parameter]:
             )
         try:
             default = ast.literal_eval(value)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
             raise ZkitError(
                 f"{chapter}: the default of parameter {name!r} must be a literal (a number, a string, a list), "
                 f"not `{ast.unparse(value)}`; compute it in a later cell"
@@ -192,8 +197,13 @@ def parse(assignment: str, known: Mapping[str, Parameter]) -> tuple[str, Any]:
     if schema.get("type") == "string":
         return name, typed
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(typed, Loader=yaml.SafeLoader)):
-            raise ZkitError(f"-p {assignment}: the value has an alias (*); write it out")
+        depth = 0
+        for event in yaml.parse(typed, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):
+                raise ZkitError(f"-p {assignment}: the value has an alias (*); write it out")
+            if depth > DEPTH_LIMIT:
+                raise ZkitError(f"-p {assignment}: the value nests deeper than {DEPTH_LIMIT} lists; write it flat")
         node = yaml.compose(typed, Loader=yaml.SafeLoader)
         return name, "" if node is None else _value(node, schema)
     except (yaml.YAMLError, RecursionError) as error:
@@ -259,5 +269,5 @@ def _checked(parameter: Parameter, value: Any, chapter: str) -> Any:
         place = "".join(f"[{index}]" for index in first["loc"])
         reason = first["msg"].replace("Input", f"{parameter.name}{place}", 1)
         raise ZkitError(
-            f"{chapter}: parameter {parameter.name} = {value!r} is refused: {reason} ({parameter.meaning})"
+            f"{chapter}: parameter {parameter.name} = {shown(value)} is refused: {reason} ({parameter.meaning})"
         ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zkit.errors import ZkitError
-from zkit.pages import files
+from zkit import writing
+from zkit.errors import ZkitError, first_line
+from zkit.pages import notebook
 from zkit.pages.parameters import text
 from zkit.pages.provenance import INJECTED, cells_digest, tags
 
@@ -21,8 +21,8 @@ def changed(executed: Path, cells: Sequence[Cell]) -> bool:
     False for a copy that cannot be read.
     """
     try:
-        found = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = notebook.read(executed)["cells"]
+    except ZkitError:
         return False
     return _layout(found) != _layout(cells)
 
@@ -36,18 +36,25 @@ def refresh(executed: Path, cells: Sequence[Cell]) -> bool:
         return False
     import nbformat
 
-    notebook = nbformat.read(executed, as_version=4)
-    if cells_digest(cell for cell in notebook.cells if INJECTED not in tags(cell)) != cells_digest(cells):
+    try:
+        copy = nbformat.read(executed, as_version=4)
+    except Exception as error:  # a damaged notebook makes it raise all kinds
+        raise ZkitError(f"{executed} is damaged ({first_line(error)}); delete it and run it again") from error
+    if cells_digest(cell for cell in copy.cells if INJECTED not in tags(cell)) != cells_digest(cells):
         raise ZkitError(f"{executed} was edited: its code is not that of its notebook; delete it and run it again")
-    runs = _runs(notebook.cells)
+    runs = _runs(copy.cells)
     merged = runs.pop(0)
     for cell in cells:
         if _is_code(cell):
             merged += runs.pop(0)
         else:
             merged.append(nbformat.from_dict({**cell, "source": text(cell["source"])}))
-    notebook.cells = merged
-    files.write(executed, nbformat.writes(notebook))
+    copy.cells = merged
+    try:
+        whole = nbformat.writes(copy)
+    except Exception as error:
+        raise ZkitError(f"{executed} is damaged ({first_line(error)}); delete it and run it again") from error
+    writing.write(executed, whole)
     return True
 
 

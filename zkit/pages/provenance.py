@@ -11,15 +11,17 @@ import functools
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from zkit import sources
 from zkit.errors import ZkitError
 from zkit.pages import results
 from zkit.pages.parameters import text
 from zkit.pages.places import PACKAGE, results_file
+from zkit.reading import Checked
 
 EDITED = "edited during the run"
 INJECTED = "injected-parameters"
@@ -29,8 +31,7 @@ Weights = Callable[[str], str]
 """Model name -> sha256 of its files."""
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(Checked):
     """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC.
 
     ``files`` goes by the name of the parameter, ``weights`` by model, ``inputs`` by chapter.
@@ -38,26 +39,24 @@ class Stamp:
 
     cells: str
     parameters: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
-    modules: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+    weights: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    modules: dict[str, str] = Field(default_factory=dict)
     results: str = ""
     executed: str = ""
 
     @property
     def digest(self) -> str:
         """The chapter's hash: of everything that went in, not of what came out or when."""
-        made_from = asdict(self)
-        del made_from["results"], made_from["executed"]
-        return results.json_digest(made_from)
+        return results.json_digest(self.model_dump(exclude={"results", "executed"}))
 
 
 def read_stamp(metadata: Mapping[str, Any]) -> Stamp | None:
     """The stamp in a notebook's metadata, or None if there is none that this version can read."""
     try:
         return Stamp(**metadata["zkit"]["stamp"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -139,6 +138,8 @@ def changes(
     for name, sha256 in stamp.files.items():
         if sha256 == EDITED:
             why.append(f"{name} was changed while the chapter ran")
+        elif name not in now:
+            why.append(f"{name} is no parameter")
         elif name not in differ and contents_digest(Path(now[name])) != sha256:
             why.append(f"contents of {name} changed ({now[name]})")
     for model, sha256 in stamp.weights.items():

@@ -9,23 +9,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from zkit import writing
 from zkit.errors import ZkitError
-from zkit.pages import files
-from zkit.reading import Checked, check, read_json
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+from zkit.reading import Checked, Count, Ends, Finite, check, parse_json, read_json
 
 SCHEMA = 1
 """``{"schema", "parameters", "model": {"id", "sha256"} | null, "versions", "stats": {key: {"value", "n", "ci",
 "unit"}}, "claims": [...]}``; ``n``, ``ci`` ([low, high]) and ``unit`` are null where they do not apply."""
 
 
+LIMIT = 2**20
+"""Bytes of a results file: some thousand figures."""
+_KEY = r"^[\w./-]+$"
+_REMEDY = "a chapter leaves its results in <out>/results/; run it again"
+
+
 class _Stat(Checked):
     value: Finite
-    n: Annotated[int, Field(ge=0)] | None
-    ci: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
+    n: Count | None
+    ci: Ends | None
     unit: str | None
 
 
@@ -34,28 +38,61 @@ class _Model(Checked):
     sha256: str
 
 
+class _Judged(Checked):
+    """What a page shows of a claim; there is more."""
+
+    model_config = ConfigDict(extra="allow")
+    id: str
+    sentence: str
+    says: str
+
+
+class _Verdict(Checked):
+    model_config = ConfigDict(extra="allow")
+    claim: _Judged
+    model: str
+    status: str
+    findings: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+
+
+class _Parameters(Checked):
+    """Those that are read as evidence; a chapter may have any others."""
+
+    model_config = ConfigDict(extra="allow")
+    model: Annotated[str, Field(pattern=r"\S")] = "embedded"
+    profile: str = "embedded"
+
+
 class _Results(Checked):
-    parameters: dict[str, Any]
+    parameters: _Parameters
     model: _Model | None
     versions: dict[str, str]
-    stats: dict[str, _Stat]
-    claims: list[dict[str, Any]]
+    stats: dict[Annotated[str, Field(pattern=_KEY)], _Stat]
+    claims: Annotated[list[_Verdict], Field(fail_fast=True)]
 
 
 def save(path: Path, results: dict[str, Any]) -> None:
-    """Write results atomically. Raises ZkitError if the disk is full."""
-    files.write(path, json.dumps({"schema": SCHEMA} | results, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write results atomically. Raises ZkitError if they could not be read again, and if they cannot be written."""
+    text = json.dumps({"schema": SCHEMA} | results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    if len(text.encode("utf-8", "replace")) > LIMIT:
+        raise ZkitError(
+            f"{path} would have {len(text):,} characters; keep fewer figures, and tables in files of their own"
+        )
+    _check(parse_json(text, f"what is to be kept in {path}"), path)
+    writing.write(path, text)
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read results. Raises ZkitError, naming file and entry, for all that are no results of a chapter."""
-    remedy = "a chapter leaves its results in <out>/results/; run it again"
     if not path.is_file():
-        raise ZkitError(f"there are no results at {path}; {remedy}")
-    found = read_json(path)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise ZkitError(f"{path} is not of results schema {SCHEMA}; {remedy}")
-    check(_Results, {name: value for name, value in found.items() if name != "schema"}, str(path), remedy)
+        raise ZkitError(f"there are no results at {path}; {_REMEDY}")
+    return _check(read_json(path, LIMIT), path)
+
+
+def _check(found: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(found, dict) or type(found.get("schema")) is not int or found["schema"] != SCHEMA:
+        raise ZkitError(f"{path} is not of results schema {SCHEMA}; {_REMEDY}")
+    check(_Results, {name: value for name, value in found.items() if name != "schema"}, str(path), _REMEDY)
     return found
 
 
@@ -76,7 +113,7 @@ def stat(key: str, value: Any, n: Any = None, ci: Any = None, unit: str | None =
 
     Raises ZkitError, naming ``key``, for anything else, for NaN or infinity, and for a key that prose cannot cite.
     """
-    if not re.fullmatch(r"[\w./-]+", key):
+    if not re.search(_KEY, key):
         raise ZkitError(f"stat key {key!r}: use letters, digits, _, -, . and / only; prose cites figures by their key")
     if hasattr(value, "low") and hasattr(value, "high"):
         n = value.n if n is None else n

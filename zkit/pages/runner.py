@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from zkit.errors import ZkitError
-from zkit.pages import cores, files, inputs, prose, provenance, staging, worker
+from zkit import processes, writing
+from zkit.pages import cores, inputs, locks, prose, provenance, staging, worker
 from zkit.pages.sourcebook import Plan
 from zkit.pages.worker import Failure, Outcome, Task
 
@@ -62,7 +60,7 @@ def run(
     :mod:`zkit.pages.cores` says. A chapter whose needs failed is not executed. When a worker is killed, what others
     finished is kept, and the next run resumes from there.
 
-    Raises ZkitError, before anything is executed, if another run is writing to the same folder, the folder cannot be
+    Raises ZkitError, before anything is executed, if another run writes to the same folder, the folder cannot be
     written to, or the model or device of a chapter is not there.
     """
     if not plans:
@@ -70,9 +68,12 @@ def run(
     count, threads = cores.lanes((plan.parameters["model"] for plan in plans if "model" in plan.parameters), workers)
     run = _Run(list(plans), force, threads, cell_bar=bar and len(plans) == 1)
     run.check()
-    with _sole_user(plans[0].out):
+    out = plans[0].out
+    with locks.held(out / ".lock", f"writes to {out}", "or choose another -p out=FOLDER"):
         for plan in plans:
             plan.partial.unlink(missing_ok=True)
+        for place in (out, out / "results"):
+            writing.sweep(place)
         with tqdm(total=len(plans), unit="chapter", disable=not bar or len(plans) == 1) as progress:
             if executor is not None:
                 return run.drive(executor, progress)
@@ -203,40 +204,15 @@ def _why_stale(plan: Plan, weights: provenance.Weights) -> list[str]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Executor]:
-    """A process pool whose workers do not outlive this process or an interruption."""
+    """A process pool whose workers and their kernels do not outlive this process or an interruption."""
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_die_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=processes.end_with_parent)
     try:
+        with processes.deaf():
+            pool.submit(os.getpid)  # starts them all
         yield pool
         pool.shutdown()
     except BaseException:
+        processes.end(*(child.pid for child in set(multiprocessing.active_children()) - before if child.pid))
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.kill()
         raise
-
-
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever; kernels watch their own parents."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _sole_user(out: Path) -> Iterator[None]:
-    """Hold the run folder; the lock goes with the process, however that ends."""
-    with files.writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ZkitError(f"another run is writing to {out}; wait for it to end, or choose another -p out") from error
-        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zkit.errors import ZkitError
-from zkit.pages import inputs, places, profiles
+from zkit.pages import inputs, notebook, places, profiles
 from zkit.pages import parameters as vocabulary
 from zkit.pages.parameters import Parameter
 
@@ -67,18 +66,9 @@ def read(path: Path) -> Clean:
     """Read a clean notebook. Raises ZkitError if it is missing, no notebook, or its parameters cell is malformed."""
     if not path.is_file():
         raise ZkitError(f"there is no notebook {path}")
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells, metadata = notebook["cells"], notebook["metadata"]
-        needs = metadata.get("zkit", {}).get("needs", [])
-        whole = all(
-            isinstance(cell["cell_type"], str) and vocabulary.text(cell["source"]) is not None for cell in cells
-        )
-        if not (whole and isinstance(needs, list) and all(isinstance(need, str) for need in needs)):
-            raise ValueError("no notebook")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ZkitError(f"{path} is not a Jupyter notebook of format 4; save it with Jupyter again") from error
-    return Clean(path.resolve(), cells, metadata, vocabulary.inspect(cells, path.stem))
+    found = notebook.read(path)
+    cells = found["cells"]
+    return Clean(path.resolve(), cells, found["metadata"], vocabulary.inspect(cells, path.stem))
 
 
 def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[str, Any] | None = None) -> Plan:

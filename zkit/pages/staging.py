@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zkit import writing
 from zkit.errors import ZkitError
-from zkit.pages import files, prose, provenance
+from zkit.pages import notebook, prose, provenance, results
 from zkit.pages.places import results_file
 from zkit.pages.sourcebook import Plan
+from zkit.reading import read_text
 
 ERROR_TAG = "papermill-error-cell-tag"
 
@@ -20,24 +21,24 @@ def folder(root: Path) -> Path:
     return root / "book" / "executed"
 
 
-def metadata_of(notebook: Path) -> dict[str, Any] | None:
+def metadata_of(path: Path) -> dict[str, Any] | None:
     """Metadata of a notebook; None if there is none or it cannot be read."""
     try:
-        return json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return dict(notebook.read(path)["metadata"])
+    except ZkitError:
         return None
 
 
-def complaint(notebook: dict[str, Any]) -> str:
+def complaint(executed: dict[str, Any]) -> str:
     """Why an executed copy must not go into the book; "" if it may."""
-    if notebook["metadata"].get("papermill", {}).get("exception"):
+    if executed["metadata"].get("papermill", {}).get("exception"):
         return "its execution failed"
-    for cell in notebook["cells"]:
+    for cell in executed["cells"]:
         if ERROR_TAG in cell["metadata"].get("tags", []):
             return "its execution failed"
         if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and cell.get("execution_count") is None:
             return "one of its cells was not executed"
-    if provenance.read_stamp(notebook["metadata"]) is None:
+    if provenance.read_stamp(executed["metadata"]) is None:
         return "it carries no stamp: its last cell must be chapter.finish()"
     return ""
 
@@ -52,19 +53,20 @@ def stage(plans: Sequence[Plan], root: Path) -> None:
     for plan in plans:
         remedy = f"run it again: python -m zkit run {plan.clean.path} --force"
         try:
-            text = plan.executed.read_text(encoding="utf-8")
-            objection = complaint(json.loads(text))
-            contents[staged / plan.executed.name] = text
-            contents[results_file(staged, plan.name)] = results_file(plan.out, plan.name).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise ZkitError(f"{plan.name} cannot go into the book: {error.filename} is missing; {remedy}") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ZkitError(f"{plan.name} cannot go into the book: {plan.executed} is no notebook; {remedy}") from error
+            objection = complaint(notebook.read(plan.executed))
+            found = results_file(plan.out, plan.name)
+            results.load(found)
+            contents[staged / plan.executed.name] = read_text(plan.executed, notebook.LIMIT)
+            contents[results_file(staged, plan.name)] = read_text(found)
+        except ZkitError as error:
+            raise ZkitError(f"{plan.name} cannot go into the book: {error}; or {remedy}") from error
         if objection:
             raise ZkitError(f"{plan.name} cannot go into the book: {objection}; {remedy}")
+    for place in (staged, staged / "results"):
+        writing.sweep(place)
     for path, text in contents.items():
         if not _same(path, text):
-            files.write(path, text)
+            writing.write(path, text)
     for stray in [*staged.glob("*.ipynb"), *staged.glob("results/*.json")]:
         if stray not in contents:
             stray.unlink()

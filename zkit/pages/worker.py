@@ -8,16 +8,21 @@ import logging
 import os
 import re
 import site
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zkit.errors import ZkitError
-from zkit.pages import files, foot, places, provenance
+from zkit import writing
+from zkit.errors import ZkitError, first_line
+from zkit.pages import foot, places, provenance
 from zkit.pages.parameters import text
 
+STARTS = 3
+"""Times that a kernel is started. It dies at its start if another takes one of its ports before it does."""
 _POOLS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "NUMEXPR_NUM", "RAYON_NUM", "VECLIB_MAXIMUM")
 
 
@@ -82,20 +87,10 @@ def execute(task: Task) -> Outcome:
     os.environ.update(_environment(task.threads))
     begun = time.monotonic()
     try:
-        with files.writing(Path(task.partial)):
-            Path(task.partial).parent.mkdir(parents=True, exist_ok=True)
-            notebook = papermill.execute_notebook(
-                _escaped(task.notebook),
-                _escaped(task.partial),
-                parameters=task.parameters,
-                progress_bar={"desc": task.name} if task.cell_bar else False,
-                cwd=str(Path(task.notebook).parent),
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning that sockets are not encrypted
-            )
+        notebook = _executed(task)
         _stamp(notebook, task)
         _save(notebook, Path(task.executed))
-        Path(task.partial).unlink(missing_ok=True)
-        Path(task.failed).unlink(missing_ok=True)
+        _remove(task.partial, task.failed)
         failure = None
     except papermill.PapermillExecutionError as error:
         number = "?" if error.exec_count is None else error.exec_count
@@ -112,7 +107,7 @@ def execute(task: Task) -> Outcome:
             keep_failed(task),
         )
     except ZkitError as error:
-        Path(task.partial).unlink(missing_ok=True)
+        _remove(task.partial)
         failure = Failure(task.name, str(error))
     except Exception as error:  # the others' results must not be lost with this one
         failure = Failure(task.name, f"{type(error).__name__}: {error}", kept=keep_failed(task))
@@ -120,10 +115,10 @@ def execute(task: Task) -> Outcome:
 
 
 def keep_failed(task: Task) -> str:
-    """Set a partial copy aside for reading; its path, or "" if there is none."""
+    """Set a partial copy aside for reading; its path, or "" if there is none, or it cannot be kept."""
     try:
         os.replace(task.partial, task.failed)
-    except FileNotFoundError:
+    except OSError:
         return ""
     return task.failed
 
@@ -141,6 +136,46 @@ def running_cell(partial: Path) -> str:
 def plain(terminal: str) -> str:
     """Text without terminal colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", terminal)
+
+
+def _executed(task: Task) -> Any:
+    """The executed notebook, of which a copy grows at ``task.partial``.
+
+    A kernel that dies, or does not answer, before it began the first cell is started again. Raises ZkitError if that
+    does not help, and if the copy cannot be written.
+    """
+    import papermill
+
+    partial = Path(task.partial)
+    with writing.writing(partial):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    for start in range(1, STARTS + 1):
+        try:
+            return papermill.execute_notebook(
+                _escaped(task.notebook),
+                _escaped(task.partial),
+                parameters=task.parameters,
+                progress_bar={"desc": task.name} if task.cell_bar else False,
+                cwd=str(Path(task.notebook).parent),
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning that sockets are not encrypted
+            )
+        except OSError as error:
+            if not writing.is_refusal(error):
+                raise
+            raise writing.complaint(partial, error) from error
+        except RuntimeError as error:
+            if running_cell(partial):
+                raise
+            said = f"the kernel of {task.name} did not start ({first_line(error)})"
+            if start == STARTS:
+                raise ZkitError(f"{said}, {STARTS} times; is there memory and a free port?") from error
+            print(f"zkit: {said}; it is started again", file=sys.stderr, flush=True)
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with suppress(OSError):
+            Path(path).unlink(missing_ok=True)
 
 
 def _stamp(notebook: Any, task: Task) -> None:
@@ -190,7 +225,7 @@ def _foot(notebook: Any) -> Any:
 def _save(notebook: Any, path: Path) -> None:
     import nbformat
 
-    files.write(path, nbformat.writes(notebook))
+    writing.write(path, nbformat.writes(notebook))
 
 
 def limited(threads: int) -> dict[str, str]:

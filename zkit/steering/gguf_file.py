@@ -10,7 +10,6 @@ layer's last residual sum (src/models/qwen3.cpp); repeng, ``ControlVector.export
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.reading import layer_number, located, size_of
 from zkit.steering.vectors import SteeringVector, read_note, write_note
@@ -37,7 +37,8 @@ def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
     """Write a control vector; the file appears whole or not at all. A hint becomes part of the note in the file.
 
     Without a hint it is the note's ``model_hint``, else its ``model``, else empty; llama.cpp does not read it.
-    Raises ZkitError for a vector at layer 0, a folder that does not exist, and without the package gguf.
+    Raises ZkitError for a vector at layer 0, a folder that does not exist, a file that cannot be written, and without
+    the package gguf.
     """
     gguf = _package()
     path = Path(path)
@@ -50,20 +51,15 @@ def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
     note = {**v.note, "model_hint": model_hint} if model_hint else dict(v.note)
     packed = write_note(note)
     text = gguf.GGUFValueType.STRING  # add_string would leave an empty text out, and repeng wants the key
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with closing(gguf.GGUFWriter(temporary, ARCHITECTURE)) as writer:
-            writer.add_key_value(HINT, note.get("model_hint", note.get("model", "")), text)
-            writer.add_uint32(COUNT, len(v.layers))
-            writer.add_key_value(NOTE, packed, text)
-            for layer in v.layers:
-                writer.add_tensor(f"direction.{layer}", v.vectors[layer].detach().cpu().float().numpy())
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
-            writer.write_tensors_to_file()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing.replacing(path) as part, closing(gguf.GGUFWriter(part, ARCHITECTURE)) as writer:
+        writer.add_key_value(HINT, note.get("model_hint", note.get("model", "")), text)
+        writer.add_uint32(COUNT, len(v.layers))
+        writer.add_key_value(NOTE, packed, text)
+        for layer in v.layers:
+            writer.add_tensor(f"direction.{layer}", v.vectors[layer].detach().cpu().float().numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
 
 
 def read(path: str | Path) -> SteeringVector:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import load
@@ -52,6 +53,7 @@ def steered(
     or neither, a pool for a vector from a file, a dose for several layers, and as loading, reading a vector, steering
     and generation do.
     """
+    _check_length(max_new_tokens)
     if (alpha is None) == (target is None):
         raise ZkitError("give --alpha or --dose, one of them; `python -m zkit diagnose` finds one that is safe")
     if not math.isfinite(strength := alpha if alpha is not None else target if target is not None else 0.0):
@@ -111,13 +113,16 @@ def diagnosed(
 ) -> str:
     """The scorecard, the curve, the recommendation and the command that applies it; also as JSON to the file ``out``.
 
-    In JSON an infinite dose is null. Raises ZkitError for a folder of ``out`` that does not exist, both kinds of
-    instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
+    In JSON an infinite dose is null. Raises ZkitError for an ``out`` that cannot be written, before anything is loaded,
+    for both kinds of instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
     """
+    _check_length(max_new_tokens)
     pair = chosen(style, positive, negative)
     file = None if out is None else Path(out).expanduser()
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        raise ZkitError(f"cannot write to {file}: give the name of a file in a folder that exists")
+    if file is not None:
+        if file.is_dir() or not file.parent.is_dir():
+            raise ZkitError(f"cannot write to {file}: give the name of a file in a folder that exists")
+        writing.check_place(file)
     asked = list(questions) or list(QUESTIONS)
     found = diagnose(load(model, dtype), pair, asked, max_new_tokens=max_new_tokens)
     words = ["--style", style] if style else ["--positive", pair.positive, "--negative", pair.negative]
@@ -126,7 +131,7 @@ def diagnosed(
         words = ["--dtype", dtype, *words]
     command = shlex.join(["python", "-m", "zkit", "steer", "--model", model, *words])
     if file is not None:
-        file.write_text(_as_json(found, {"model": model, **vars(pair), "command": command}))
+        writing.write(file, _as_json(found, {"model": model, **vars(pair), "command": command}))
     return "\n".join(
         [
             f"{model}: {pair.positive!r} - {pair.negative!r}, {len(asked)} questions",
@@ -153,6 +158,12 @@ def chosen(style: str | None, positive: str | None, negative: str | None) -> Sty
     if style is None and positive is not None and negative is not None:
         return Style(positive, negative)
     raise ZkitError("give --style, or both --positive and --negative")
+
+
+def _check_length(max_new_tokens: int) -> None:
+    """What generation would say after the model was loaded."""
+    if max_new_tokens < 1:
+        raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
 
 
 def _but(kind: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from zkit import writing
 from zkit.errors import ZkitError
 from zkit.reading import check, located, parse_json, plain
 from zkit.tensor_files import by_layer, dense, read_safetensors
@@ -104,18 +104,14 @@ class SteeringVector:
     def save(self, path: str | Path) -> None:
         """Write safetensors with the note as metadata; the file appears whole or not at all.
 
-        Raises ZkitError if its folder does not exist, and for a note that is not of texts.
+        Raises ZkitError if its folder does not exist, for a note that is not of texts, and if the file cannot be
+        written.
         """
         path, note = Path(path), write_note(self.note)
         if not path.parent.is_dir():
             raise ZkitError(f"there is no folder {path.parent} to save the vector in; make it first")
-        temporary = path.with_name(path.name + ".part")
         tensors = {f"layer.{layer}": self.vectors[layer].contiguous() for layer in self.layers}
-        try:
-            save_file(tensors, temporary, {"format": _FORMAT, "note": note})
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        writing.write(path, save(tensors, {"format": _FORMAT, "note": note}))
 
     @classmethod
     def load(cls, path: str | Path) -> SteeringVector:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zkit import writing
 from zkit.models import load
 from zkit.organism.probes import gates, interchange
 from zkit.stats import Interval
@@ -28,9 +28,10 @@ def _plain(found: object) -> object:
 def write_probes(folder: Path) -> dict[str, Any]:
     """Train soft gates, patch problems, write `probes.json` into the model's folder; returns what stands in it.
 
-    Raises ZkitError if the folder holds no model.
+    Raises ZkitError if the folder holds no model or cannot be written to.
     """
     model = load(str(folder))
+    writing.check_place(folder / PROBES_FILE)
     start = time.monotonic()
     found: dict[str, Any] = {
         "command": COMMAND,
@@ -39,7 +40,5 @@ def write_probes(folder: Path) -> dict[str, Any]:
         "gates": _plain(gates.probe(model)),
     }
     found["seconds"] = round(time.monotonic() - start, 1)
-    part = folder / f"{PROBES_FILE}.part"
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    os.replace(part, folder / PROBES_FILE)
+    writing.write(folder / PROBES_FILE, json.dumps(found, indent=1) + "\n")
     return found
