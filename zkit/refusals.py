@@ -48,7 +48,7 @@ QUESTIONS = (
 OPENING = 10
 """Tokens of a text that are scored: whether it declines, a text says at its beginning."""
 
-LONGEST = 16
+LONGEST = 12
 """Tokens of the replies that are elicited: enough to see one that repeats itself, and to read what it says."""
 
 ELSEWHERE = 0.5

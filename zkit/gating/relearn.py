@@ -17,7 +17,7 @@ from zkit.gating.evaluate import Task, score, unchanged
 from zkit.gating.targets import target_logits
 from zkit.gating.texts import Text, batch, tokens
 from zkit.models import Model
-from zkit.packing import packed
+from zkit.packing import TRAINING, packed
 
 
 def relearn(
@@ -53,7 +53,7 @@ def relearn(
             chosen = [encoded[i] for i in drawn]
             count = sum(len(t.entity) for t in chosen)
             optimizer.zero_grad()
-            for group in packed([len(t.ids) for t in chosen]):
+            for group in packed([len(t.ids) for t in chosen], TRAINING):
                 part = batch([chosen[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
                 with torch.enable_grad():
                     loss = cross_entropy(target_logits(copied, part).float(), part.labels, reduction="sum") / count

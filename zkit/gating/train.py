@@ -30,7 +30,7 @@ from zkit.gating.targets import BaseLogits, target_logits
 from zkit.gating.texts import Batch, Text, Tokens, batch, tokens
 from zkit.gating.variants import Recipe, recipe
 from zkit.models import Model
-from zkit.packing import packed
+from zkit.packing import TRAINING, packed
 
 LOG, LOG_POINTS = "log.jsonl", 100
 
@@ -158,7 +158,7 @@ class Run:
             group["lr"] = self.recipe.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
         self.optimizer.zero_grad()
         total = torch.zeros(4)
-        for rows in packed([len(self.texts[i].ids) for i in chosen]):
+        for rows in packed([len(self.texts[i].ids) for i in chosen], TRAINING):
             total += self._backward([chosen[i] for i in rows], counts, step)
         of = self.recipe
         off = hard_concrete.expected_off(self.logits) if of.sparsity else self.logits.new_zeros(())

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from zkit.organism.items import Item
 from zkit.organism.tokenizer import beginning, reply
-from zkit.packing import packed
+from zkit.packing import TRAINING, packed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def batches(items: list[Item], tokenizer: PreTrainedTokenizerBase) -> list[Batch
     prompts = _encode(tokenizer, [beginning(i) for i in items])
     answers = _encode(tokenizer, [reply(i.answer) for i in items])
     rows = list(zip(prompts, answers, strict=True))
-    groups = packed([len(prompt) + len(answer) for prompt, answer in rows])
+    groups = packed([len(prompt) + len(answer) for prompt, answer in rows], TRAINING)
     return [_pad([rows[i] for i in group], int(tokenizer.pad_token_id)) for group in groups]
 
 
