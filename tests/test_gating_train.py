@@ -87,7 +87,7 @@ def by_hand(model, run, step):
 @pytest.mark.parametrize("reduction", ["token", "text"])
 @pytest.mark.parametrize("variant, t_squared", [("nke_optB_lf1p0_w0p1", True), ("chat_energy_optA", False)])
 def test_a_step_is_what_plain_loops_give(model, monkeypatch, reduction, variant, t_squared):
-    for pack in (lambda lengths: [[i] for i in range(len(lengths))], lambda lengths: [list(range(len(lengths)))]):
+    for pack in (lambda lengths, _: [[i] for i in range(len(lengths))], lambda lengths, _: [list(range(len(lengths)))]):
         run = run_of(model, variant, reduction=reduction, t_squared=t_squared, forget_per_step=7)  # more than there are
         want, gradient = by_hand(model, run, 0)
         monkeypatch.setitem(Run._step.__globals__, "packed", pack)
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_log(model, tmp_pa
         return plain(*args) * (math.nan if len(calls) > 2 else 1)
 
     monkeypatch.setattr(zkit.gating.objective, "forget", breaks)
-    monkeypatch.setitem(Run._step.__globals__, "packed", lambda lengths: [list(range(len(lengths)))])
+    monkeypatch.setitem(Run._step.__globals__, "packed", lambda lengths, _: [list(range(len(lengths)))])
     with pytest.raises(zkit.ZkitError, match="loss of step 3 is not finite; load the model in float32"):
         quick(model, out=tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

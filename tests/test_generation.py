@@ -157,7 +157,7 @@ def test_arms_share_one_batch():
     with model.decoder.register_forward_pre_hook(
         lambda m, a, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     ):
-        complete(model, PROMPTS, arms, max_new_tokens=2)
+        complete(model, PROMPTS, arms, max_new_tokens=2, prefix=False)
     assert sizes[-1] == 24  # one decoding step for all arms and prompts
     assert sum(sizes[:-1]) == 24  # before it prompts of one length at a time, every arm among them
 
