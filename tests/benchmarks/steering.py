@@ -76,7 +76,7 @@ def _naive(model: zkit.Model, questions: Sequence[str]) -> dict[str, pd.DataFram
         rows = []
         for layer in range(model.n_layers):
             poles = (_states(model, [p], layer)[0] for p in (style.positive, style.negative))
-            positive, negative = (rows[_usual(rows, before, after)].mean(0) for rows in poles)
+            positive, negative = (rows[_suffix(rows, after)].mean(0) for rows in poles)
             ends = [torch.stack([s[-1] for s in _states(model, side, layer)]) for side in zip(*pairs, strict=True)]
             given = _states(model, NEUTRAL, layer)
             probes = [s.norm(dim=-1) for s in given]
@@ -107,6 +107,12 @@ def _usual(rows: Float[Tensor, "n_tokens d_model"], before: int, after: int) -> 
     """Tokens of the message, so many after the prompt's beginning and before its end, that are not massive."""
     norms, places = rows.norm(dim=-1), torch.arange(len(rows))
     return (places >= before) & (places < len(rows) - after) & (norms <= MASSIVE * norms.median())
+
+
+def _suffix(rows: Float[Tensor, "n_tokens d_model"], after: int) -> Bool[Tensor, " n_tokens"]:
+    """Tokens that the template puts after the message, so many, those that are not massive."""
+    norms, places = rows.norm(dim=-1), torch.arange(len(rows))
+    return (places >= len(rows) - after) & (norms <= MASSIVE * norms.median())
 
 
 def _states(model: zkit.Model, prompts: Sequence[str], layer: int) -> list[Float[Tensor, "n_tokens d_model"]]:
