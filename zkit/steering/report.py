@@ -15,6 +15,7 @@ from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.models import load
 from zkit.positions import parse
+from zkit.prompts import check_count
 from zkit.refusals import classes, own_refusals
 from zkit.replies import ANSWERS
 from zkit.steering.actadd import actadd
@@ -53,7 +54,7 @@ def steered(
     or neither, a pool for a vector from a file, a dose for several layers, and as loading, reading a vector, steering
     and generation do.
     """
-    _check_length(max_new_tokens)
+    check_count("max_new_tokens", max_new_tokens)  # before the model is loaded
     if (alpha is None) == (target is None):
         raise ZkitError("give --alpha or --dose, one of them; `python -m zkit diagnose` finds one that is safe")
     if not math.isfinite(strength := alpha if alpha is not None else target if target is not None else 0.0):
@@ -116,7 +117,7 @@ def diagnosed(
     In JSON an infinite dose is null. Raises ZkitError for an ``out`` that cannot be written, before anything is loaded,
     for both kinds of instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
     """
-    _check_length(max_new_tokens)
+    check_count("max_new_tokens", max_new_tokens)  # before the model is loaded
     pair = chosen(style, positive, negative)
     file = None if out is None else Path(out).expanduser()
     if file is not None:
@@ -158,12 +159,6 @@ def chosen(style: str | None, positive: str | None, negative: str | None) -> Sty
     if style is None and positive is not None and negative is not None:
         return Style(positive, negative)
     raise ZkitError("give --style, or both --positive and --negative")
-
-
-def _check_length(max_new_tokens: int) -> None:
-    """What generation would say after the model was loaded."""
-    if max_new_tokens < 1:
-        raise ZkitError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
 
 
 def _but(kind: str) -> str:
