@@ -39,7 +39,7 @@ _ACCESS = [
         "recording",
         "scoring",
     ),
-    *("generation", "probe", "models", "anatomies", "refusals"),
+    *("generation", "probe", "models", "anatomies", "refusals", "extraction"),
 ]
 LAYERS = [
     [["errors"]],
@@ -48,7 +48,7 @@ LAYERS = [
         ["reading", "yaml_files", "tensor_files"],
     ],
     [_ACCESS],
-    [["steering"], ["gating"]],
+    [["steering"], ["gating"], ["phase3"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
 ]
