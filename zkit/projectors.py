@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
+
+
+class Projector(Protocol):
+    """What moves a part of a state: a linear map onto a subspace, along its complement or another one."""
+
+    def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
 
 @dataclass(frozen=True, eq=False)
