@@ -14,7 +14,7 @@ import zkit
 from zkit import edits, generation
 from zkit.generation import Completion, complete, log_probs, next_log_probs
 from zkit.positions import parse, prompt_width
-from zkit.projectors import random_subspace
+from zkit.subspaces import random_subspace
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 

@@ -13,8 +13,8 @@ import zkit
 from zkit import edits, generation, positions
 from zkit.edits import Edit
 from zkit.models import SITES
-from zkit.projectors import random_subspace
 from zkit.steering import SteeringVector
+from zkit.subspaces import random_subspace
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 

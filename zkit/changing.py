@@ -66,7 +66,7 @@ def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Ten
     places = tracker.places()[slice(None) if item.rows is None else item.rows].to(item.per_prompt.device)
     rows, most = torch.arange(len(places), device=places.device).unsqueeze(1), item.per_prompt.shape[1] - 1
     own = item.per_prompt[rows, places.clamp(0, most)]
-    wanted = torch.ones_like(places, dtype=torch.bool) if chosen is True else chosen.to(places.device)
+    wanted = chosen.to(places.device) if isinstance(chosen, Tensor) else torch.ones_like(places, dtype=torch.bool)
     absent = (places > most) | own.flatten(2).isnan().any(-1)
     if bool((absent & wanted).any()):
         raise ZkitError(

@@ -22,8 +22,8 @@ from zkit.changing import apply
 from zkit.errors import ZkitError
 from zkit.hooks import Hooks
 from zkit.positions import Positions, follow, parse, trackers
-from zkit.projectors import Projector
 from zkit.sites import attach
+from zkit.subspaces import Projector
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -118,7 +118,7 @@ def _with_vectors(
 ) -> Edit:
     """An edit by ``fn(states, x)``, where x is one vector, or a tensor per prompt."""
     by_token = not isinstance(x, Tensor)
-    if not all(bool(torch.isfinite(one).all()) for one in (x if by_token else [x])):
+    if not all(bool(torch.isfinite(one).all()) for one in ([x] if isinstance(x, Tensor) else x)):
         raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
     if not isinstance(x, Tensor):  # a token beyond the end of a shorter prompt has no source, and none is made up
         x = pad_sequence(list(x), batch_first=True, padding_value=torch.nan)

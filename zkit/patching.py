@@ -23,7 +23,7 @@ from zkit.positions import last
 from zkit.prompts import Prompt, check_prompts
 from zkit.scoring import scored
 from zkit.stats import Interval, wilson
-from zkit.projectors import Projector
+from zkit.subspaces import Projector
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -98,8 +98,9 @@ def swap(layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | No
 def same_norm(
     states: Float[Tensor, "n d"], source: Float[Tensor, "n d"], space: Projector, like: Projector
 ) -> Float[Tensor, "n d"]:
-    """The source that changes each state inside ``space`` by as much as a swap inside ``like`` would: h + c (s - h) with
-    c = |P_like (s - h)| / |P_space (s - h)|.
+    """The source that changes states inside ``space`` by as much as a swap inside ``like`` would.
+
+    h + c (s - h) with c = |P_like (s - h)| / |P_space (s - h)|.
 
     The two can then be compared at equal change norm. A row that ``space`` does not change at all is left as it is.
     """
