@@ -45,13 +45,13 @@ def dense(tensor: Any, where: str) -> Tensor:
     return tensor.detach()
 
 
-def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(path: str | Path, limit: int = LIMIT) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, and its metadata.
 
     The library compares all that the header claims with the file's length before it reads a tensor.
-    Raises ZkitError for a damaged file, more than LIMIT bytes, and types that :func:`dense` refuses.
+    Raises ZkitError for a damaged file, more than ``limit`` bytes, and types that :func:`dense` refuses.
     """
-    size_of(path, LIMIT)
+    size_of(path, limit)
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())

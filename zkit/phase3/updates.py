@@ -1,0 +1,225 @@
+"""What each layer writes into a subspace: the residual updates of a model, split into a part inside and one outside.
+
+Specification of Phase 3, experiment B. The transition l -> l + 1 is what layer l + 1 adds, its attention and its MLP:
+Delta h_l = h_{l+1} - h_l, where h_l is the output of layer l. What layer 0 adds to the embedding is no transition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.stats import false_discovery_control, permutation_test
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.stats import Interval, bootstrap_ratio, bootstrap_ratio_difference
+from zkit.subspaces import Subspace
+from zkit.tokens import massive
+
+POOLS = ("mean", "tokens")
+_HELD = 2**24
+"""Coordinates of vectors in all subspaces that are held at a time."""
+
+
+def updates(states: Float[Tensor, "n_tokens n_layers d"]) -> Float[Tensor, "n_tokens n_transitions d"]:
+    """Delta h_l = h_{l+1} - h_l for l = 0 .. n_layers - 2, from the outputs of all layers."""
+    return states[:, 1:] - states[:, :-1]
+
+
+def parts(
+    states: Mapping[str, Float[Tensor, "n_tokens n_layers d"]], tolerance: float = 0.01
+) -> dict[str, Float[Tensor, "n_tokens n_transitions d"]]:
+    """The updates, "both", and what attention ("attn") and MLP ("mlp") add to them, from the states at these two sites
+    and "layer" of one prompt.
+
+    The two parts sum to the update up to rounding: raises ZkitError for a state where they miss it by more than
+    ``tolerance`` of the state's norm, as in models that norm a part before they add it.
+    """
+    both, attn, mlp = updates(states["layer"]), states["attn"][:, 1:], states["mlp"][:, 1:]
+    missed = (attn + mlp - both).norm(dim=-1) / states["layer"][:, 1:].norm(dim=-1)
+    if float(missed.max()) > tolerance:
+        raise ZkitError(
+            f"attention and MLP miss a layer's update by {float(missed.max()):.2g} of the state: this model changes "
+            "them before it adds them; use the whole update"
+        )
+    return {"both": both, "attn": attn, "mlp": mlp}
+
+
+def usual_tokens(
+    states: Float[Tensor, "n_tokens n_layers d"], first_token: bool = False
+) -> Bool[Tensor, "n_tokens n_transitions"]:
+    """For each transition the tokens that are massive neither before nor after it (:func:`zkit.tokens.massive`).
+
+    The first token is left out too, massive or not, unless ``first_token``.
+    """
+    norms = states.norm(dim=-1).T
+    heavy = massive(norms, torch.ones_like(norms, dtype=torch.bool)).T
+    kept = ~(heavy[:, 1:] | heavy[:, :-1])
+    kept[0] &= first_token
+    return kept
+
+
+def chance(k: int, d: int) -> float:
+    """sqrt(k / (d - k)): the ratio of a vector's parts inside and outside a random subspace of k of d dimensions.
+
+    It is the root of the ratio of their mean squares; the mean ratio of their norms is lower by about one part in 4 k.
+    Raises ZkitError unless 1 <= k < d.
+    """
+    if not 1 <= k < d:
+        raise ZkitError(f"k = {k} of d = {d} leaves nothing inside or nothing outside; choose 1 <= k < d")
+    return math.sqrt(k / (d - k))
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Norms of each prompt's updates inside and outside of a subspace; the first axis, if any, are subspaces."""
+
+    inside: Float[Tensor, "*spaces n_prompts n_transitions"]
+    outside: Float[Tensor, "*spaces n_prompts n_transitions"]
+
+    @property
+    def ratio(self) -> Float[Tensor, "*spaces n_transitions"]:
+        """R(l): the ratio of norms averaged over prompts, |P Delta h_l| over |P_perp Delta h_l|."""
+        return self.inside.mean(-2) / self.outside.mean(-2)
+
+    def __getitem__(self, i: int) -> Sizes:
+        """Those of one subspace."""
+        return Sizes(self.inside[i], self.outside[i])
+
+    def __add__(self, other: Sizes) -> Sizes:
+        """The norms summed, prompt by prompt: of the same problems in two languages."""
+        return Sizes(self.inside + other.inside, self.outside + other.outside)
+
+    def intervals(self) -> list[Interval]:
+        """R(l) with a 95% bootstrap interval over prompts, for one subspace."""
+        pairs = zip(self.inside.T.tolist(), self.outside.T.tolist(), strict=True)
+        return [bootstrap_ratio(inside, outside) for inside, outside in pairs]
+
+
+def sizes(
+    found: Sequence[Float[Tensor, "n_tokens n_transitions d"]],
+    spaces: Sequence[Subspace],
+    kept: Sequence[Bool[Tensor, "n_tokens n_transitions"]] | None = None,
+    pool: str = "mean",
+) -> Sizes:
+    """Norms of each prompt's updates inside and outside of each of the subspaces, all of one k.
+
+    pool: ``"mean"`` takes the mean update over a prompt's tokens and then its norms, as the specification does;
+    ``"tokens"`` the norms of each token's update and then their mean. ``kept`` are the tokens counted at each
+    transition, default all. Raises ZkitError for an unknown pool, subspaces of different k, lists of different lengths,
+    and a prompt that keeps no token at a transition.
+    """
+    kept = [torch.ones(x.shape[:2], dtype=torch.bool) for x in found] if kept is None else kept
+    if pool not in POOLS:
+        raise ZkitError(f"unknown pool {pool!r}; use one of {', '.join(POOLS)}")
+    if not found or len(kept) != len(found):
+        raise ZkitError(f"{len(found)} prompts and {len(kept)} choices of their tokens; give one choice for each")
+    if len({space.k for space in spaces}) != 1:
+        raise ZkitError("sizes compares subspaces of one k; call it once for each k")
+    for i, mask in enumerate(kept):
+        if not bool(mask.any(0).all()):
+            raise ZkitError(f"prompt {i} keeps no token at transition {int(mask.any(0).int().argmin())}; keep more")
+    basis, k, pairs = torch.cat([space.basis for space in spaces]), spaces[0].k, zip(found, kept, strict=True)
+    if pool == "mean":
+        return Sizes(*_norms(torch.stack([_mean(x, mask) for x, mask in pairs]), basis, k))
+    means = [[_mean(side[..., None], mask)[..., 0] for side in _norms(x, basis, k)] for x, mask in pairs]
+    return Sizes(*(torch.stack(side, dim=1) for side in zip(*means, strict=True)))
+
+
+def _mean(x: Float[Tensor, "*spaces n_tokens n_transitions width"], kept: Tensor) -> Tensor:
+    """Over the tokens that are kept."""
+    return torch.where(kept[..., None], x, 0.0).sum(-3) / kept.sum(0)[:, None]
+
+
+def _norms(vectors: Float[Tensor, "*batch d"], basis: Float[Tensor, "all_k d"], k: int) -> tuple[Tensor, Tensor]:
+    """Norms [n_spaces, *batch] of each vector inside and outside of each of the subspaces whose bases are stacked."""
+    rows, inside = vectors.reshape(-1, vectors.shape[-1]), []
+    for part in rows.split(max(1, _HELD // len(basis))):
+        inside.append((part @ basis.T.to(part)).unflatten(-1, (-1, k)).norm(dim=-1).T)
+    within = torch.cat(inside, dim=1)
+    beyond = (rows.norm(dim=-1).square() - within.square()).clamp(min=0).sqrt()
+    shape = (-1, *vectors.shape[:-1])
+    return within.reshape(shape), beyond.reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """R(l) of a subspace among those of random subspaces of its size, by transition."""
+
+    low: Float[Tensor, " n_transitions"]
+    high: Float[Tensor, " n_transitions"]
+    percentile: Float[Tensor, " n_transitions"]
+    """Share of the random subspaces with a smaller R, in percent; ties count half."""
+    p: Float[Tensor, " n_transitions"]
+    """Two-sided: twice the smaller of the shares at least as large and at least as small, the subspace counted in."""
+    q: Float[Tensor, " n_transitions"]
+    """p after Benjamini and Hochberg, over transitions."""
+    n: int
+    """Random subspaces."""
+
+
+def band(
+    ratio: Float[Tensor, " n_transitions"], draws: Float[Tensor, "n_draws n_transitions"], level: float = 0.95
+) -> Band:
+    """Where ``ratio`` stands among the ratios of random subspaces; ``low`` and ``high`` hold ``level`` of those.
+
+    Raises ZkitError for fewer than 99 draws. A single transition can be told from chance after correction only with
+    more than 40 draws a transition.
+    """
+    n = len(draws)
+    if n < 99:
+        raise ZkitError(f"a band of {n} random subspaces is too coarse; draw at least 99")
+    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype)
+    low, high = draws.quantile(edges, dim=0)
+    above, below = (draws >= ratio).sum(0), (draws <= ratio).sum(0)
+    p = (2 * (1 + torch.minimum(above, below)) / (1 + n)).clamp(max=1.0)
+    return Band(low, high, 100 * (below + n - above) / (2 * n), p, discoveries(p), n)
+
+
+@dataclass(frozen=True, eq=False)
+class Asymmetry:
+    """R_zh(l) - R_en(l) over the same problems, by transition."""
+
+    difference: list[Interval]
+    """With its 95% bootstrap interval over problems."""
+    p: Float[Tensor, " n_transitions"]
+    """Two-sided, by exchanging the two languages of each problem."""
+    q: Float[Tensor, " n_transitions"]
+    """p after Benjamini and Hochberg, over transitions."""
+
+
+def asymmetry(zh: Sizes, en: Sizes, draws: int = 4999, seed: int = 0) -> Asymmetry:
+    """Whether layers treat the languages differently: a paired test over problems, at each transition.
+
+    Raises ZkitError for different numbers of problems, and fewer than two.
+    """
+    n = len(zh.inside)
+    if n != len(en.inside) or n < 2:
+        raise ZkitError(f"a paired test needs at least two problems in both languages; got {n} and {len(en.inside)}")
+    inside, outside = (torch.cat(pair).double().numpy() for pair in ((zh.inside, en.inside), (zh.outside, en.outside)))
+    differences, ps = [], []
+    for l in range(inside.shape[1]):
+        a, b = inside[:, l], outside[:, l]
+
+        def statistic(x: np.ndarray, y: np.ndarray, axis: int, a: np.ndarray = a, b: np.ndarray = b) -> np.ndarray:
+            return a[x].sum(axis) / b[x].sum(axis) - a[y].sum(axis) / b[y].sum(axis)
+
+        test = permutation_test(
+            (np.arange(n), n + np.arange(n)), statistic, permutation_type="samples", vectorized=True,
+            n_resamples=draws, rng=np.random.default_rng(seed),
+        )  # fmt: skip
+        ps.append(float(test.pvalue))
+        first, second = (a[n:].tolist(), b[n:].tolist()), (a[:n].tolist(), b[:n].tolist())
+        differences.append(bootstrap_ratio_difference(first, second, seed=seed))
+    p = torch.tensor(ps)
+    return Asymmetry(differences, p, discoveries(p))
+
+
+def discoveries(p: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """P values corrected for their number by Benjamini and Hochberg: below .05 a false discovery is at most 1 in 20."""
+    return torch.from_numpy(false_discovery_control(p.double().numpy())).to(p.dtype)
