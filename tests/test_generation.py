@@ -13,6 +13,8 @@ from transformers import GenerationConfig
 import zkit
 from zkit import edits, generation
 from zkit.generation import Completion, complete, log_probs, next_log_probs
+from zkit.positions import parse, prompt_width
+from zkit.subspaces import random_subspace
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 
@@ -250,7 +252,6 @@ def test_nan_logits_say_so():
         ((31,), "does not fit"),
         ((3, 31), "does not fit"),
         ((2, 32), "vectors for 2 prompts, and there are 3"),
-        ((3, 5, 32), "has a vector per token"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(shape, says):
@@ -261,6 +262,29 @@ def test_vectors_that_do_not_fit_are_refused(shape, says):
             complete(model, PROMPTS, [arm], max_new_tokens=2)
         with pytest.raises(zkit.ZkitError, match=says):
             log_probs(model, PROMPTS, ["a"] * 3, [arm])
+
+
+def test_a_source_per_token_follows_its_tokens_through_any_batch():
+    """Sources counted from the first token: arms in padded batches with kept beginnings agree with one by one."""
+    model = tiny.shared()
+    sources = [rows[:, 0].flip(0) for rows in zkit.token_states(model, PROMPTS, layers=[1])]
+    space = random_subspace(5, model.d_model, torch.Generator().manual_seed(0))
+    arm = [edits.patch("layer", 1, sources, space, parse("prompt"))]
+    together = next_log_probs(model, PROMPTS, None, [[], arm])
+    for i, prompt in enumerate(PROMPTS):
+        alone = [edits.patch("layer", 1, [sources[i]], space, parse("prompt"))]
+        batch = model.tokenize([prompt])
+        with zkit.edit(model, alone), prompt_width(model.decoder, batch["input_ids"].shape[1]):
+            expected = model.hf(**batch).logits[0, -1].log_softmax(-1)
+        assert torch.allclose(together[1][i][0], expected, atol=1e-4)
+        assert not torch.allclose(together[0][i][0], expected, atol=1e-2)
+    with pytest.raises(zkit.ZkitError, match="has no source for token"):
+        complete(model, PROMPTS, [[edits.patch("layer", 1, sources, space, parse("all"))]], max_new_tokens=2)
+    with pytest.raises(zkit.ZkitError, match="sources for every token are a list"):
+        edits.patch("layer", 1, torch.ones(3, 5, 32))
+    short = [rows[:-1] for rows in sources]
+    with pytest.raises(zkit.ZkitError, match="has no source for token"):
+        next_log_probs(model, PROMPTS, None, [[edits.patch("layer", 1, short, space, parse("prompt"))]])
 
 
 def test_one_vector_per_row():

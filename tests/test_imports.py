@@ -39,16 +39,16 @@ _ACCESS = [
         "recording",
         "scoring",
     ),
-    *("generation", "probe", "models", "anatomies", "refusals", "extraction"),
+    *("generation", "probe", "models", "anatomies", "refusals"),
 ]
 LAYERS = [
     [["errors"]],
     [
-        *(["projectors"], ["stats"], ["answers"], ["replies"], ["progress"], ["foreign"], ["writing"], ["processes"]),
+        *(["subspaces"], ["stats"], ["answers"], ["replies"], ["progress"], ["foreign"], ["writing"], ["processes"]),
         ["reading", "yaml_files", "tensor_files"],
     ],
     [_ACCESS],
-    [["steering"], ["gating"], ["phase3"]],
+    [["patching", "das", "phase3"], ["steering"], ["gating"]],
     [["tables", "claims", "figures", "explorable"]],
     [["pages", "__main__"], ["organism"]],
 ]
@@ -110,8 +110,8 @@ def allowed(importer: str, imported: str) -> bool:
 def test_the_rule_itself():
     assert allowed("models", "edits")
     assert not allowed("edits", "models")
-    assert allowed("claims", "projectors")
-    assert not allowed("projectors", "stats")
+    assert allowed("claims", "subspaces")
+    assert not allowed("subspaces", "stats")
     assert not allowed("steering", "figures")
     assert not allowed("pages", "organism")
     assert allowed("organism", "steering")

@@ -13,14 +13,14 @@ import zkit
 from zkit import edits, generation, positions
 from zkit.edits import Edit
 from zkit.models import SITES
-from zkit.projectors import random_subspace
 from zkit.steering import SteeringVector
+from zkit.subspaces import random_subspace
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 
 
 def site_states(model, batch, site, layer):
-    """The states at a site, by a hook of the test's own."""
+    """The states at a site, by a hook of the test's own: those of the real tokens of each row."""
     seen = []
     block = model.hf.model.layers[layer]
     inputs = {"down_proj_in": block.mlp.down_proj, "o_proj_in": block.self_attn.o_proj, "resid_pre": block}
@@ -35,7 +35,7 @@ def site_states(model, batch, site, layer):
         )
     with handle, torch.no_grad():
         model.hf(**batch)
-    return seen[0]
+    return [row[mask] for row, mask in zip(seen[0], batch["attention_mask"].bool(), strict=True)]
 
 
 def declared(model, batch):

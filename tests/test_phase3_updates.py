@@ -5,7 +5,7 @@ import torch
 
 import zkit
 from zkit.phase3.updates import Sizes, asymmetry, band, chance, discoveries, parts, sizes, updates, usual_tokens
-from zkit.projectors import Subspace, random_subspace
+from zkit.subspaces import Subspace, random_subspace
 
 D, K, LAYERS = 64, 6, 7
 

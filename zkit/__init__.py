@@ -1,4 +1,4 @@
-"""zkit: hooks, projectors, steering and honest measurement for small language models.
+"""zkit: hooks, subspaces, steering and honest measurement for small language models.
 
 Names resolve on first use, so ``import zkit`` is quick and a program loads only the modules that it uses.
 """
@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zkit import claims, gating, generation, organism, positions, projectors, stats, steering
+    from zkit import claims, das, gating, generation, organism, patching, phase3, positions, stats, steering, subspaces
     from zkit.anatomies import anatomy
     from zkit.edits import Edit, edit
     from zkit.errors import ZkitError
     from zkit.gating import gate
     from zkit.models import Model, load
-    from zkit.projectors import Subspace
     from zkit.recording import mean_state, record, token_states
     from zkit.steering import steer
+    from zkit.subspaces import Subspace
 
 _HOMES = {
     "load": "models",
@@ -26,12 +26,24 @@ _HOMES = {
     "anatomy": "anatomies",
     "Edit": "edits",
     "edit": "edits",
-    "Subspace": "projectors",
+    "Subspace": "subspaces",
     "steer": "steering",
     "gate": "gating",
     "ZkitError": "errors",
 }
-_MODULES = ("claims", "gating", "generation", "organism", "positions", "projectors", "stats", "steering")
+_MODULES = (
+    "claims",
+    "das",
+    "gating",
+    "generation",
+    "organism",
+    "patching",
+    "phase3",
+    "positions",
+    "stats",
+    "steering",
+    "subspaces",
+)
 
 __all__ = [*_HOMES, *_MODULES]
 __version__ = "0.1.0"

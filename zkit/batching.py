@@ -105,11 +105,6 @@ def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
                 f"the edit at {item.site} {item.layer} has vectors for {item.n_prompts} prompts, and there are "
                 f"{n_prompts}; give one for each"
             )
-        if item.per_prompt is not None and item.per_prompt.dim() > 2:
-            raise ZkitError(
-                f"the edit at {item.site} {item.layer} has a vector per token, but the columns of a batch are laid out "
-                "here; give one per prompt, or call model.hf inside zkit.edit"
-            )
     check_rows_free(model)
 
 

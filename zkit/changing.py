@@ -29,7 +29,7 @@ def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Track
         if chosen is False:
             continue
         if item.rows is None:
-            out, own = _kept(item, out, chosen), False
+            out, own = _kept(item, out, chosen, tracker), False
             continue
         low, high = item.rows.start or 0, tracker.batch if item.rows.stop is None else item.rows.stop
         if item.rows.step not in (None, 1) or not 0 <= low < high <= tracker.batch:
@@ -39,17 +39,17 @@ def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Track
             )
         if not own:  # what the module returned is not ours to write into
             out, own = out.clone(), True
-        out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows])
+        out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows], tracker)
     return out
 
 
-def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool) -> Tensor:
+def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool, tracker: Tracker) -> Tensor:
     """The states changed where ``chosen``, untouched elsewhere."""
     given = part if item.sound else part.clone()
     if item.per_prompt is None:
         new = item.fn(given)
     elif item.n_prompts == part.shape[0]:
-        new = item.fn(given, item.per_prompt)
+        new = item.fn(given, _of_tokens(item, chosen, tracker) if item.by_token else item.per_prompt)
     else:
         raise ZkitError(
             f"a tensor per prompt of shape {tuple(item.per_prompt.shape)} does not fit the {part.shape[0]} rows that "
@@ -58,6 +58,22 @@ def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bo
     _check(item, part, new, chosen)
     new = new.to(part.dtype)
     return torch.where(chosen.unsqueeze(-1).to(part.device), new, part) if isinstance(chosen, Tensor) else new
+
+
+def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Tensor, "rows seq ..."]:
+    """The tensors of the tokens in the running pass. ZkitError if one that is chosen has none."""
+    assert item.per_prompt is not None
+    places = tracker.places()[slice(None) if item.rows is None else item.rows].to(item.per_prompt.device)
+    rows, most = torch.arange(len(places), device=places.device).unsqueeze(1), item.per_prompt.shape[1] - 1
+    own = item.per_prompt[rows, places.clamp(0, most)]
+    wanted = chosen.to(places.device) if isinstance(chosen, Tensor) else torch.ones_like(places, dtype=torch.bool)
+    absent = (places > most) | own.flatten(2).isnan().any(-1)
+    if bool((absent & wanted).any()):
+        raise ZkitError(
+            f"the edit at {item.site} {item.layer} has no source for token {int(places[absent & wanted].min())} of a "
+            "prompt; give one for each token that it chooses, or choose fewer, such as positions 'prompt'"
+        )
+    return own
 
 
 def _check(item: Edit, part: Tensor, new: Any, chosen: Tensor | bool) -> None:

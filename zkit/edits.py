@@ -16,13 +16,14 @@ from weakref import finalize
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zkit.changing import apply
 from zkit.errors import ZkitError
 from zkit.hooks import Hooks
 from zkit.positions import Positions, follow, parse, trackers
-from zkit.projectors import Complement, Subspace
 from zkit.sites import attach
+from zkit.subspaces import Projector
 
 if TYPE_CHECKING:
     from zkit.models import Model
@@ -41,6 +42,8 @@ class Edit:
     rows: a slice of the batch, or None for all of it.
     per_prompt: one tensor per prompt, [n_prompts, ...], or None. ``fn(states, per_prompt)`` then takes both, and the
     prompts are the rows that the edit speaks of, in their order; :meth:`for_prompts` picks those of a batch.
+    by_token: whether ``per_prompt`` is [n_prompts, n_tokens, ...], a tensor for each token, counted from the first real
+    one; ``fn`` is given those of the tokens that it sees.
     sound: whether ``fn`` is known to write into nothing and to keep the shape; then it gets no copy, and what it
     returns is not looked at but brought to the dtype of the states.
     """
@@ -51,6 +54,7 @@ class Edit:
     positions: Positions = ALL
     rows: slice | None = None
     per_prompt: Float[Tensor, "n_prompts ..."] | None = None
+    by_token: bool = False
     sound: bool = False
 
     @property
@@ -82,16 +86,17 @@ def add(
 def patch(
     site: str,
     layer: int,
-    source: Float[Tensor, "*prompts width"],
-    subspace: Subspace | Complement | None = None,
+    source: Float[Tensor, "*prompts width"] | Sequence[Float[Tensor, "n_tokens width"]],
+    subspace: Projector | None = None,
     positions: Positions = ALL,
     rows: slice | None = None,
 ) -> Edit:
     """h <- h + P (source - h): move the part of the states inside ``subspace`` (default: all of it) to the source.
 
-    ``source`` is one state [width], one per prompt [n_prompts, width], or one per token of each prompt
-    [n_prompts, seq, width], padding included. In this form a patch with the states' own values adds exactly zero. The
-    difference is taken in float32 or better. ZkitError if the source is not finite.
+    ``source`` is one state [width], one per prompt [n_prompts, width], or one per token: a list with a tensor
+    [n_tokens, width] for each prompt, from its first token on, whatever the padding. In this form a patch with the
+    states' own values adds exactly zero. The difference is taken in float32 or better. ZkitError if the source is not
+    finite; in a forward pass, if a token is chosen that has no source.
     """
 
     def fn(h: Tensor, x: Tensor) -> Tensor:
@@ -105,18 +110,23 @@ def patch(
 def _with_vectors(
     site: str,
     layer: int,
-    x: Float[Tensor, "*prompts width"],
+    x: Float[Tensor, "*prompts width"] | Sequence[Float[Tensor, "n_tokens width"]],
     fn: Callable[[Tensor, Tensor], Tensor],
     positions: Positions,
     rows: slice | None,
     what: str,
 ) -> Edit:
     """An edit by ``fn(states, x)``, where x is one vector, or a tensor per prompt."""
-    if not bool(torch.isfinite(x).all()):
+    by_token = not isinstance(x, Tensor)
+    if not all(bool(torch.isfinite(one).all()) for one in ([x] if isinstance(x, Tensor) else x)):
         raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
+    if not isinstance(x, Tensor):  # a token beyond the end of a shorter prompt has no source, and none is made up
+        x = pad_sequence(list(x), batch_first=True, padding_value=torch.nan)
+    elif x.dim() > 2:
+        raise ZkitError(f"{what} has shape {tuple(x.shape)}; sources for every token are a list, one tensor a prompt")
     if x.dim() == 1:
         return Edit(site, layer, lambda h: fn(h, _fitting(x, h)), positions, rows, sound=True)
-    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, per_prompt=x, sound=True)
+    return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, x, by_token, sound=True)
 
 
 def edit(model: Model, edits: Sequence[Edit]) -> Block:

@@ -172,9 +172,13 @@ class Tracker:
             self.chose[positions] = self.chose.get(positions, False) | chosen.any()
         return self._selected[positions]
 
+    def places(self) -> Int[Tensor, "batch seq"]:
+        """The place of each token of the running forward pass in its row, the first real one being 0."""
+        return (self._mask.cumsum(1) - 1)[:, self._past : self._past + self.shape[1]]
+
     def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
         now, width = slice(self._past, self._past + self.shape[1]), self._width or 0
-        place = (self._mask.cumsum(1) - 1)[:, now]
+        place = self.places()
         lengths = self._lengths
         if lengths is None:
             to_come = max(0, width - self._mask.shape[1])  # a prompt in several passes: behind its padding all is real

@@ -17,7 +17,7 @@ from zkit import organism, positions
 from zkit.edits import patch
 from zkit.generation import complete, next_log_probs
 from zkit.packing import as_one
-from zkit.projectors import random_subspace
+from zkit.subspaces import random_subspace
 
 N_LISTS = 4
 """Questions of each task."""

@@ -8,7 +8,7 @@ from zkit.edits import patch
 from zkit.generation import complete, next_log_probs
 from zkit.packing import as_one
 from zkit.positions import last
-from zkit.projectors import random_subspace
+from zkit.subspaces import random_subspace
 
 NEAR = 1e-3
 """Two best logits closer than this may change places between batches."""

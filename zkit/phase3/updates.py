@@ -17,8 +17,8 @@ from scipy.stats import false_discovery_control, permutation_test
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.projectors import Subspace
 from zkit.stats import Interval, bootstrap_ratio, bootstrap_ratio_difference
+from zkit.subspaces import Subspace
 from zkit.tokens import massive
 
 POOLS = ("mean", "tokens")

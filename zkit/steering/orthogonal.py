@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from zkit.errors import ZkitError
-from zkit.projectors import spanned_by
 from zkit.steering.vectors import SteeringVector
+from zkit.subspaces import spanned_by
 
 
 def orthogonalise(vectors: Mapping[str, SteeringVector]) -> dict[str, SteeringVector]:

@@ -20,9 +20,9 @@ from zkit.organism.items import held_out
 from zkit.organism.number_words import WORDS
 from zkit.organism.problems import Problem, parallel_problems
 from zkit.positions import last
-from zkit.projectors import Subspace, principal, random_subspace, spanned_by
 from zkit.recording import record
 from zkit.stats import Interval, wilson
+from zkit.subspaces import Subspace, principal, random_subspace, spanned_by
 
 LANGUAGE_DIRECTIONS = 3
 K = 20

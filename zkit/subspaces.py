@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
+
+
+class Projector(Protocol):
+    """What moves a part of a state: a linear map onto a subspace, along its complement or another one."""
+
+    def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +121,26 @@ def principal(states: Float[Tensor, "n d"], k: int) -> Subspace:
     if not 1 <= k <= space.k:
         raise ZkitError(f"k = {k} principal directions asked of {space.k}; choose 1 <= k <= {space.k}")
     return Subspace(space.basis[:k])
+
+
+def low_variance(states: Float[Tensor, "n d"], k: int) -> Subspace:
+    """The k directions along which the centred rows vary least, those that they do not vary along at all included.
+
+    Raises ZkitError unless 1 <= k <= d.
+    """
+    if states.dim() != 2 or not 1 <= k <= states.shape[1]:
+        raise ZkitError(f"no {k} directions of states of shape {tuple(states.shape)}; choose 1 <= k <= their width")
+    centred = (states - states.mean(0)).double()
+    _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
+    return Subspace(vectors[:, :k].T.contiguous().to(torch.promote_types(states.dtype, torch.float32)))
+
+
+def coordinate_subspace(index: Sequence[int], d: int) -> Subspace:
+    """The span of some of the d coordinate axes. Raises ZkitError for none, for one named twice or not there."""
+    chosen = list(index)
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= j < d for j in chosen):
+        raise ZkitError(f"coordinates are different integers from 0 to {d - 1}, at least one; got {chosen[:5]}")
+    return Subspace(torch.eye(d)[chosen])
 
 
 def random_subspace(k: int, d: int, generator: torch.Generator) -> Subspace:

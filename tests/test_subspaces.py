@@ -8,7 +8,7 @@ from reference import few
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import zkit
-from zkit.projectors import Subspace, principal, random_subspace, spanned_by
+from zkit.subspaces import Subspace, principal, random_subspace, spanned_by
 
 
 def gaussian(n, d, seed=0, dtype=torch.float32):

@@ -1,0 +1,65 @@
+"""Phase 2: distance ratio and language energy against plain loops, chance and planted structure; fitted subspaces."""
+
+import pytest
+import torch
+
+import zkit
+from zkit.phase3 import fits
+from zkit.phase3.separation import distance_ratio, language_energy
+from zkit.subspaces import coordinate_subspace, random_subspace
+
+
+def planted(n=60, d=40, seed=0, language=3.0):
+    """Problems along axes 0 to 4, language along axis 5, noise everywhere."""
+    made = torch.Generator().manual_seed(seed)
+    problem = torch.zeros(n, d)
+    problem[:, :5] = 2 * torch.randn(n, 5, generator=made)
+    zh, en = (problem + 0.1 * torch.randn(n, d, generator=made) for _ in range(2))
+    zh[:, 5] += language
+    return zh, en
+
+
+def test_the_ratio_is_that_of_two_loops():
+    zh, en = planted(n=7)
+    space = random_subspace(6, 40, torch.Generator().manual_seed(1))
+    within = [float((space.project(a) - space.project(b)).norm()) for a, b in zip(zh, en, strict=True)]
+    pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
+    between = [float((space.project(zh[i]) - space.project(en[j])).norm()) for i, j in pairs]
+    expected = (sum(within) / 7) / (sum(between) / 42)
+    assert distance_ratio(zh, en, space) == pytest.approx(expected, rel=1e-4)
+    rest = space.complement()
+    beside = distance_ratio(rest.project(zh), rest.project(en))
+    assert distance_ratio(zh, en, rest) == pytest.approx(beside, rel=1e-4)
+
+
+def test_ratio_and_energy_see_what_is_planted():
+    zh, en = planted()
+    content, tongue = coordinate_subspace(range(5), 40), coordinate_subspace([5], 40)
+    assert distance_ratio(zh, en, content) < 0.1 < distance_ratio(zh, en) < distance_ratio(zh, en, tongue)
+    assert language_energy(zh, en, tongue) == pytest.approx(40, rel=0.05)
+    assert language_energy(zh, en, content) < 0.05
+    draws = [language_energy(zh, en, random_subspace(5, 40, torch.Generator().manual_seed(i))) for i in range(200)]
+    assert sum(draws) / 200 == pytest.approx(1, abs=0.2)
+
+
+def test_fits_find_what_is_planted():
+    zh, en = planted()
+    language = fits.language_space(en, zh, 1)
+    assert float(language.overlap(coordinate_subspace([5], 40))[0]) > 0.99
+    content = coordinate_subspace(range(5), 40)
+    assert float(fits.contrastive_space(en, zh, language, 5).overlap(content).min()) > 0.99
+    assert float(fits.without_language(torch.cat((en, zh)), language, 5).overlap(content).min()) > 0.99
+    eraser = fits.leace(en, zh)
+    for states in (en, zh):
+        erased = states - eraser.project(states - (en.mean(0) + zh.mean(0)) / 2)
+        assert float(erased[:, 5].mean() - 1.5) == pytest.approx(0, abs=0.05)
+    found = fits.fitted(en, zh, 5, answers=torch.randn(9, 40), gamma=torch.ones(40))
+    assert {space.k for name, space in found.items() if name not in ("language", "not language")} == {5}
+    assert float(found["low variance"].overlap(content).max()) < 0.1
+
+
+def test_states_of_different_problems_are_refused():
+    zh, en = planted()
+    for call in (distance_ratio, fits.leace, fits.language_space):
+        with pytest.raises(zkit.ZkitError, match="one shape"):
+            call(zh[:5], en)

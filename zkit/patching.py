@@ -1,0 +1,144 @@
+"""Interchange: move a part of one problem's state into another problem, and see whose answer comes out.
+
+Interchange interventions: Geiger et al. 2021, "Causal Abstractions of Neural Networks". What is moved, and where, is an
+edit (:func:`zkit.edits.patch`); here it is asked what the model says next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zkit.batching import Arms
+from zkit.edits import Edit, patch
+from zkit.errors import ZkitError
+from zkit.generation import next_log_probs
+from zkit.memory import room
+from zkit.positions import last
+from zkit.prompts import Prompt, check_prompts
+from zkit.scoring import scored
+from zkit.stats import Interval, wilson
+from zkit.subspaces import Projector
+
+if TYPE_CHECKING:
+    from zkit.models import Model
+
+LAST = last(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Next:
+    """What a model says next, by arm and prompt.
+
+    said: the most likely token. log_probs: nats of every class of tokens, the sum over its tokens.
+    """
+
+    said: Int[Tensor, "n_arms n_prompts"]
+    log_probs: Float[Tensor, "n_arms n_prompts n_classes"]
+
+
+def next_token(
+    model: Model,
+    prompts: Sequence[Prompt],
+    arms: Arms,
+    classes: Sequence[Sequence[int]] = (),
+    *,
+    chat: bool = True,
+    batch_size: int | None = None,
+    memory: int | None = None,
+) -> Next:
+    """The next token of every prompt under every arm, and how likely each class of tokens is.
+
+    ``classes`` are lists of token ids, such as the one token of an answer, or all tokens of a script; distributions are
+    over the whole vocabulary. Arms and limits as for :func:`zkit.generation.next_log_probs`; a patch of the last token
+    costs one token an arm. Raises ZkitError as it does, and for an empty class and a token that the model lacks.
+    """
+    vocabulary = model.hf.get_input_embeddings().weight.shape[0]
+    for group in classes:
+        if not group or not all(0 <= token < vocabulary for token in group):
+            raise ZkitError(f"a class of tokens is a list of ids from 0 to {vocabulary - 1}, got {list(group)[:5]}")
+    wanted = [torch.tensor(list(group), device=model.device) for group in classes]
+
+    def told(logits: Tensor, _: Tensor) -> Tensor:
+        wide = logits.float()
+        total, said = wide.logsumexp(-1), wide.argmax(-1).float()  # exact below 2^24
+        shares = [wide[:, group.to(wide.device)].logsumexp(-1) - total for group in wanted]
+        return torch.stack([said, *shares], -1)[0]
+
+    given = check_prompts(prompts)
+    tails: list[list[int]] = [[] for _ in given]
+    limits = room(model, batch_size, memory)
+    rows = scored(model, prompts, tails, [[0]] * len(given), arms, told, chat, limits, True, 1 + len(wanted))
+    found = torch.stack([torch.stack(row) for row in rows])
+    return Next(found[..., 0].long(), found[..., 1:])
+
+
+def one_token(model: Model, answers: Sequence[str]) -> list[int]:
+    """The token that each answer is. ZkitError for one that this tokenizer cuts into several, naming it."""
+    found = model.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+    for answer, ids in zip(answers, found, strict=True):
+        if len(ids) != 1:
+            raise ZkitError(
+                f"the answer {answer!r} is {len(ids)} tokens for {model.id!r}, and interchange of the next token needs "
+                "one; leave its problems out, or generate and read the text"
+            )
+    return [ids[0] for ids in found]
+
+
+def swap(layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | None = None) -> Edit:
+    """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without a space, all of it."""
+    return patch("layer", layer, source, space, LAST)
+
+
+def same_norm(
+    states: Float[Tensor, "n d"], source: Float[Tensor, "n d"], space: Projector, like: Projector
+) -> Float[Tensor, "n d"]:
+    """The source that changes states inside ``space`` by as much as a swap inside ``like`` would.
+
+    h + c (s - h) with c = |P_like (s - h)| / |P_space (s - h)|.
+
+    The two can then be compared at equal change norm. A row that ``space`` does not change at all is left as it is.
+    """
+    change = source - states
+    inside = space.project(change).norm(dim=-1, keepdim=True)
+    factor = like.project(change).norm(dim=-1, keepdim=True) / inside.clamp(min=1e-30)
+    return torch.where(inside > 0, states + factor * change, states)
+
+
+def accuracy(said: Int[Tensor, " n"], expected: Sequence[int] | Int[Tensor, " n"]) -> Interval:
+    """Share of prompts whose next token is the expected one, with Wilson's 95% interval.
+
+    Interchange accuracy, where what is expected is the answer that a causal model gives after the swap.
+    """
+    hits = said == torch.as_tensor(expected)
+    return wilson(int(hits.sum()), len(hits))
+
+
+def check_identity(
+    model: Model, prompts: Sequence[Prompt], layer: int, space: Projector | None = None, *, chat: bool = True
+) -> int:
+    """Patch the last token of each prompt with its own state and raise ZkitError unless no bit of its logits changes.
+
+    Returns how many prompts were tried. The states are taken from a pass of the same shape, row by row.
+    """
+    for prompt in prompts:
+        seen: list[Tensor] = []
+
+        def keep(h: Tensor, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(h[:, -1].clone())
+            return h
+
+        looked = [Edit("layer", layer, keep, LAST, sound=True)]
+        next_log_probs(model, [prompt], None, [[], looked], chat=chat)
+        plain, patched = next_log_probs(model, [prompt], None, [[], [swap(layer, seen[-1], space)]], chat=chat)
+        if not torch.equal(plain[0], patched[0]):
+            raise ZkitError(
+                f"a patch of layer {layer} with the prompt's own state changed the next token's log-probabilities by "
+                f"{float((plain[0] - patched[0]).abs().max()):.2g}; {model.id!r} does not run the same pass twice alike"
+            )
+    return len(prompts)

@@ -1,0 +1,182 @@
+"""Z from attention weights: the directions that the query-key kernels of a layer read.
+
+Source: the Phase 3 specification (its `build_multi_head_z_mask`). For query head h with weights W_Q,h and the key head
+that it shares, K_h = W_Q,h^T W_K; of each K_h the k leading right singular vectors are stacked, and the k leading right
+singular vectors of the stack span Z. K_h has d x d entries and rank d_head, so that it is never formed: with
+W_Q = R_q^T Q_q^T and W_K = R_k^T Q_k^T (two thin QRs), the singular values are those of the small R_q R_k^T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.subspaces import Subspace
+
+PUBLISHED_RANK = 80.4
+"""Mean effective rank of the heads at layer 33 of Qwen2.5-3B, as published: k is chosen as a share of it."""
+Side = Literal["key", "query"]
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """Query and key weights of one layer by head, float32; biases by head and the scale of the norm before, or None."""
+
+    q: Float[Tensor, "heads d_head d"]
+    k: Float[Tensor, "kv_heads d_head d"]
+    q_bias: Float[Tensor, "heads d_head"] | None = None
+    k_bias: Float[Tensor, "kv_heads d_head"] | None = None
+    gamma: Float[Tensor, " d"] | None = None
+
+    @property
+    def d(self) -> int:
+        return self.q.shape[-1]
+
+    def with_gamma(self) -> Attention:
+        """The weights as they act on a state before the norm's scale: W diag(gamma). ZkitError without a norm."""
+        if self.gamma is None:
+            raise ZkitError("this layer has no norm before its attention whose scale could be folded in")
+        return Attention(self.q * self.gamma, self.k * self.gamma, self.q_bias, self.k_bias, None)
+
+    def with_biases(self) -> Attention:
+        """The weights on a state with a one behind it, [x; 1]: the biases are a last column.
+
+        The kernel of (W_Q x + b_Q)^T (W_K y + b_K) is then one matrix of d + 1 rows. ZkitError without biases.
+        """
+        if self.q_bias is None or self.k_bias is None:
+            raise ZkitError("this model's queries and keys have no biases; leave the arm `bias` out")
+        wide = [torch.cat((w, b.unsqueeze(-1)), -1) for w, b in ((self.q, self.q_bias), (self.k, self.k_bias))]
+        return Attention(wide[0], wide[1])
+
+
+def kernel(
+    q: Float[Tensor, "d_head d"], k: Float[Tensor, "d_head d"]
+) -> tuple[Float[Tensor, "d d_head"], Float[Tensor, " d_head"], Float[Tensor, "d_head d"]]:
+    """Thin SVD of q^T k: left vectors as columns, singular values from the largest on, right vectors as rows."""
+    q_basis, q_small = torch.linalg.qr(q.T)
+    k_basis, k_small = torch.linalg.qr(k.T)
+    left, sigma, right = torch.linalg.svd(q_small @ k_small.T, full_matrices=False)
+    return q_basis @ left, sigma, right @ k_basis.T
+
+
+def spectra(attention: Attention) -> Float[Tensor, "heads d_head"]:
+    """The singular values of the kernel of every query head."""
+    share = attention.q.shape[0] // attention.k.shape[0]
+    return torch.stack([kernel(q, attention.k[h // share])[1] for h, q in enumerate(attention.q)])
+
+
+def stacked(attention: Attention, k: int, *, weighted: bool = False, side: Side = "key") -> Float[Tensor, "rows d"]:
+    """The k leading right (``side="key"``) or left singular vectors of each head's kernel, one under the other.
+
+    weighted: each times its singular value. Raises ZkitError unless 1 <= k <= the rank of a kernel.
+    """
+    if k < 1:
+        raise ZkitError(f"k = {k} directions; choose at least one")
+    share, rows = attention.q.shape[0] // attention.k.shape[0], []
+    for h, q in enumerate(attention.q):
+        left, sigma, right = kernel(q, attention.k[h // share])
+        rank = int((sigma > attention.d * torch.finfo(sigma.dtype).eps * sigma[0]).sum())
+        if k > rank:
+            raise ZkitError(f"k = {k}, but the kernel of head {h} has rank {rank}; choose a smaller k")
+        vectors = right if side == "key" else left.T
+        rows.append(vectors[:k] * (sigma[:k, None] if weighted else 1.0))
+    return torch.cat(rows)
+
+
+def z_space(
+    attention: Attention,
+    k: int,
+    *,
+    weighted: bool = False,
+    side: Side = "key",
+    kv_head: int | None = None,
+    gamma: bool = False,
+    bias: bool = False,
+) -> Subspace:
+    """Z: the span of the k leading right singular vectors of the stack of all heads.
+
+    As published without options. weighted: singular values go into the stack (the specification's words, where its code
+    leaves them out); side="query": what queries read; kv_head: the heads that share one key head alone; gamma: weights
+    as they act before the scale of the norm; bias: with the biases as a further coordinate, which is left out again.
+    Raises ZkitError for a k larger than the rank of a head's kernel or of the stack, an unknown key head, and arms that
+    this layer has no weights for.
+    """
+    if kv_head is not None:
+        if not 0 <= kv_head < attention.k.shape[0]:
+            raise ZkitError(f"no key head {kv_head}; there are {attention.k.shape[0]}, counted from 0")
+        share = attention.q.shape[0] // attention.k.shape[0]
+        mine, one = slice(kv_head * share, (kv_head + 1) * share), slice(kv_head, kv_head + 1)
+        attention = Attention(
+            attention.q[mine],
+            attention.k[one],
+            None if attention.q_bias is None else attention.q_bias[mine],
+            None if attention.k_bias is None else attention.k_bias[one],
+            attention.gamma,
+        )
+    if gamma:
+        attention = attention.with_gamma()
+    width = attention.d
+    if bias:
+        attention = attention.with_biases()
+    stack = stacked(attention, k, weighted=weighted, side=side)
+    _, sigma, right = torch.linalg.svd(stack, full_matrices=False)
+    rank = int((sigma > max(stack.shape) * torch.finfo(stack.dtype).eps * sigma[0]).sum())
+    if k > rank:
+        raise ZkitError(f"k = {k}, but the stack of all heads has rank {rank}; choose a smaller k")
+    if not bias:
+        return Subspace(right[:k])
+    basis, scale, _ = torch.linalg.svd(right[:k, :width].T, full_matrices=False)
+    if float(scale[-1]) < 1e-6:
+        raise ZkitError("one of the k directions is the bias alone, which is none of the residual stream; take k - 1")
+    return Subspace(basis.T)
+
+
+def stack_rank(attention: Attention, k: int) -> int:
+    """The rank of the stack that Z comes from: at most kv_heads * d_head, however many query heads there are."""
+    return int(torch.linalg.matrix_rank(stacked(attention, k)))
+
+
+def effective_rank(sigma: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
+    """exp of the entropy of sigma / sum(sigma) (Roy and Vetterli 2007): n for equal values, 1 for a single one."""
+    share = sigma / sigma.sum(-1, keepdim=True)
+    return torch.special.entr(share).sum(-1).exp()
+
+
+def gaussian_rank(d: int, d_head: int, draws: int, generator: torch.Generator) -> Float[Tensor, " draws"]:
+    """Effective ranks of the kernels of Gaussian weights of the same shape: what no structure at all gives."""
+    pairs = (torch.randn(2, d_head, d, generator=generator) for _ in range(draws))
+    return torch.stack([effective_rank(kernel(q, k)[1]) for q, k in pairs])
+
+
+def layer_similarity(one: Subspace, other: Subspace) -> float:
+    """Mean squared cosine of the principal angles: 1 for the same subspace, about k / d for random ones."""
+    return float(one.overlap(other).square().mean())
+
+
+def ffn_avoidance(gate: Float[Tensor, "d_ffn d"], space: Subspace) -> float:
+    """Share of the gate rows' squared length that lies in the subspace, over k / d: 1 is chance, less avoids it."""
+    return float(space.coordinates(gate).square().sum() / gate.square().sum()) / (space.k / space.d)
+
+
+def phase_boundary(similarity: Sequence[float]) -> int:
+    """The layer l at which the similarity of neighbours drops most, sim(l - 1, l) - sim(l, l + 1).
+
+    ``similarity[l]`` is that of layers l and l + 1. On Qwen2.5-3B the published boundary is layer 33, before 34.
+    Raises ZkitError for fewer than three layers.
+    """
+    if len(similarity) < 2:
+        raise ZkitError("a boundary needs the similarities of at least three layers")
+    drops = [before - after for before, after in pairwise(similarity)]
+    return 1 + max(range(len(drops)), key=drops.__getitem__)
+
+
+def k_by_rule(rank: float, published: int, most: int) -> int:
+    """A published k as the same share of the heads' effective rank, at least 1 and at most ``most``."""
+    return max(1, min(most, round(published * rank / PUBLISHED_RANK)))
