@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control, permutation_test
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.stats import Interval, bootstrap_ratio, bootstrap_ratio_difference
+from zkit.stats import Interval, bootstrap_ratio_difference
 from zkit.subspaces import Subspace
 from zkit.tokens import massive
 
@@ -95,10 +95,18 @@ class Sizes:
         """The norms summed, prompt by prompt: of the same problems in two languages."""
         return Sizes(self.inside + other.inside, self.outside + other.outside)
 
-    def intervals(self) -> list[Interval]:
-        """R(l) with a 95% bootstrap interval over prompts, for one subspace."""
-        pairs = zip(self.inside.T.tolist(), self.outside.T.tolist(), strict=True)
-        return [bootstrap_ratio(inside, outside) for inside, outside in pairs]
+    def resampled(self, draws: int = 2000, seed: int = 0) -> Float[Tensor, "draws n_transitions"]:
+        """R(l) of one subspace for prompts drawn again with replacement: for intervals of what is made from R."""
+        n = self.inside.shape[-2]
+        weights = torch.from_numpy(np.random.default_rng(seed).multinomial(n, [1 / n] * n, draws)).to(self.inside.dtype)
+        return (weights @ self.inside) / (weights @ self.outside)
+
+    def intervals(self, level: float = 0.95) -> list[Interval]:
+        """R(l) of one subspace with a percentile bootstrap interval over prompts."""
+        edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=self.inside.dtype)
+        low, high = self.resampled().quantile(edges, dim=0).tolist()
+        found = zip(self.ratio.tolist(), low, high, strict=True)
+        return [Interval(*each, self.inside.shape[-2]) for each in found]
 
 
 def sizes(
