@@ -85,6 +85,15 @@ def test_what_is_kept_out_of_z_is_below_the_band():
     assert seen.percentile[2] == 0
 
 
+def test_a_subspace_beyond_all_draws_counts_itself_among_them():
+    drawn = torch.rand(199, 2, generator=rng(0)) + 1
+    seen = band(torch.tensor([0.5, 2.5]), drawn)
+    assert seen.p.tolist() == pytest.approx([0.01, 0.01]) and seen.percentile.tolist() == [0, 100]
+    assert band(drawn[0], drawn).percentile[0] == pytest.approx(
+        100 * (drawn[:, 0] < drawn[0, 0]).sum() / 199 + 50 / 199
+    )
+
+
 def test_nothing_planted_is_found_at_the_nominal_rate():
     """The p of a random subspace among random ones is uniform, at each transition."""
     found = noise(6)
@@ -98,6 +107,7 @@ def test_nothing_planted_is_found_at_the_nominal_rate():
 
 def test_massive_tokens_do_not_count_where_they_are_left_out():
     states = [gaussian(9, LAYERS, D, seed=i) for i in range(4)]
+    assert not bool(usual_tokens(states[0])[0].any()) and bool(usual_tokens(states[0], first_token=True).all())
     usual = sizes([updates(s) for s in states], draws(2), [usual_tokens(s) for s in states], "tokens")
     for s in states:
         s[0] *= 50

@@ -141,3 +141,17 @@ def test_gate_rows_are_those_of_the_layer():
     model = tiny.shared()
     assert torch.equal(weights.gate_rows(model, 1), model.hf.model.layers[1].mlp.gate_proj.weight)
     assert math.isfinite(z.ffn_avoidance(weights.gate_rows(model, 1), zkit.phase3.z_mask(model, 1, 3)))
+
+
+def test_layers_and_k_are_chosen_from_the_weights_alone():
+    """Layers 0 to 2 share one attention, layers 3 on have their own: the boundary is 2, the last that is like before."""
+    model = tiny.model("qwen2", num_hidden_layers=6)
+    for layer in (1, 2):
+        for own, first in zip(model.layers[layer].parameters(), model.layers[0].parameters(), strict=True):
+            own.data.copy_(first.data)
+    found = weights.chosen(model)
+    assert found.layers == (1, 2)
+    assert found.similarity[0] == pytest.approx(1, abs=1e-4) and max(found.similarity[2:]) < 0.9
+    rank = float(z.effective_rank(z.spectra(attention(model, 2))).mean())
+    assert found.ks == (z.k_by_rule(rank, 20, 8), z.k_by_rule(rank, 50, 8))
+    assert found.ranks.shape == (6, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +12,15 @@ from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.held import no_grad
-from zkit.phase3.z import Attention, z_space
+from zkit.phase3.z import (
+    Attention,
+    effective_rank,
+    k_by_rule,
+    layer_similarity,
+    phase_boundary,
+    spectra,
+    z_space,
+)
 from zkit.subspaces import Subspace
 
 if TYPE_CHECKING:
@@ -59,6 +69,35 @@ def z_mask(model: Model | Any, layer: int, k: int, **arm: Any) -> Subspace:
     :func:`attention` and :func:`z.z_space` do.
     """
     return z_space(attention(model, layer), k, **arm)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The layers and numbers of directions that stand for the published ones (L32 and L33; 20 and 50) on a model."""
+
+    ranks: Float[Tensor, "n_layers heads"]
+    """Effective rank of every head's kernel."""
+    similarity: list[float]
+    """Of Z at each layer and the next, at the k that belongs to the median rank of all layers."""
+    layers: tuple[int, int]
+    """The primary layer, one before the boundary, and the boundary itself."""
+    ks: tuple[int, int]
+    """The published 20 and 50 as shares of the mean effective rank at the boundary."""
+
+
+def chosen(model: Model) -> Chosen:
+    """Layers and k by rule, from the weights alone: the boundary is where Z changes most from a layer to the next.
+
+    Raises ZkitError as :func:`attention` and :func:`zkit.phase3.z.phase_boundary` do.
+    """
+    weights = [attention(model, layer) for layer in range(model.n_layers)]
+    ranks = torch.stack([effective_rank(spectra(each)) for each in weights])
+    most = weights[0].q.shape[1]
+    k = k_by_rule(float(ranks.mean(1).median()), 50, most)
+    similarity = [layer_similarity(one, other) for one, other in pairwise([z_space(each, k) for each in weights])]
+    boundary = phase_boundary(similarity)
+    few, many = (k_by_rule(float(ranks[boundary].mean()), published, most) for published in (20, 50))
+    return Chosen(ranks, similarity, (boundary - 1, boundary), (few, many))
 
 
 def gate_rows(model: Model, layer: int) -> Float[Tensor, "d_ffn d"]:
