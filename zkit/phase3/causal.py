@@ -1,0 +1,93 @@
+"""What a problem's answer should be, also after a swap: a small causal model, written as code.
+
+Geiger et al. 2021, "Causal Abstractions of Neural Networks". The counterfactual answer of an interchange is computed
+here from the variables that were moved; no experiment types it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zkit.errors import ZkitError
+
+VARIABLES = ("operands", "language", "intermediate", "result", "answer")
+"""In the order in which one follows from those before it."""
+
+
+@dataclass(frozen=True)
+class CausalModel:
+    """operands -> intermediate -> result, and with the language -> answer.
+
+    intermediate: operands -> what a problem of two steps goes through (None: one step);
+    result: (intermediate, operands) -> the content of the answer; say: (result, language) -> its text.
+    """
+
+    name: str
+    result: Callable[[Any, Any], Any]
+    say: Callable[[Any, str], str]
+    intermediate: Callable[[Any], Any] | None = None
+
+    def run(self, operands: Any, language: str, /, **fixed: Any) -> dict[str, Any]:
+        """All variables; one that is ``fixed`` has that value whatever its parents say.
+
+        Raises ZkitError for an unknown variable, the intermediate of a problem of one step, and no answer.
+        """
+        for name in fixed:
+            if name not in VARIABLES or (name == "intermediate" and self.intermediate is None):
+                raise ZkitError(f"{self.name} has no variable {name!r} to set; choose one of {', '.join(VARIABLES)}")
+        found = {"operands": operands, "language": language} | fixed
+        if "intermediate" not in fixed:
+            found["intermediate"] = None if self.intermediate is None else self.intermediate(found["operands"])
+        if "result" not in fixed:
+            found["result"] = self.result(found["intermediate"], found["operands"])
+        if "answer" not in fixed:
+            found["answer"] = self.say(found["result"], found["language"])
+        if not found["answer"]:
+            raise ZkitError(f"{self.name} {operands!r} has no answer in {found['language']!r}; leave the problem out")
+        return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem in two languages: what its prompts ask, and the causal model that answers.
+
+    prompts: by language ("en", "zh"); chat: whether they go through the chat template, or are plain text.
+    """
+
+    causal: CausalModel
+    operands: Any
+    prompts: dict[str, str]
+    chat: bool = True
+    category: str = ""
+
+    def run(self, language: str) -> dict[str, Any]:
+        return self.causal.run(self.operands, language)
+
+    def answer(self, language: str) -> str:
+        return str(self.run(language)["answer"])
+
+    @property
+    def result(self) -> Any:
+        return self.run("en")["result"]
+
+
+def swapped(target: Problem, source: Problem, variables: Sequence[str], *, language: str, source_language: str) -> str:
+    """The answer to ``target`` in ``language`` once some of its variables have their values of the source.
+
+    swapped(t, s, ["result"], language="en", source_language="zh") is the source's number as an English word;
+    ["language"] the target's number as a Chinese one; ["intermediate"] an answer that belongs to neither.
+    Raises ZkitError as :meth:`CausalModel.run` does.
+    """
+    unknown = [name for name in variables if name not in VARIABLES]
+    if unknown or not variables:
+        raise ZkitError(f"no variable {unknown[:1] or 'named'}; choose some of {', '.join(VARIABLES)}")
+    values = source.run(source_language)
+    return str(target.causal.run(target.operands, language, **{name: values[name] for name in variables})["answer"])
+
+
+def check_parallel(zh: Sequence[Any], en: Sequence[Any]) -> None:
+    """Raise ZkitError unless two lists of the same problems have one length."""
+    if len(zh) != len(en) or not zh:
+        raise ZkitError(f"{len(zh)} Chinese and {len(en)} English problems; each problem is needed in both languages")
