@@ -135,8 +135,32 @@ def sizes(
     basis, k, pairs = torch.cat([space.basis for space in spaces]), spaces[0].k, zip(found, kept, strict=True)
     if pool == "mean":
         return Sizes(*_norms(torch.stack([_mean(x, mask) for x, mask in pairs]), basis, k))
+    pairs = ((x[mask.any(1)], mask[mask.any(1)]) for x, mask in pairs)  # the other tokens count nowhere
     means = [[_mean(side[..., None], mask)[..., 0] for side in _norms(x, basis, k)] for x, mask in pairs]
     return Sizes(*(torch.stack(side, dim=1) for side in zip(*means, strict=True)))
+
+
+def best_ratio(
+    found: Sequence[Float[Tensor, "n_tokens n_transitions d"]],
+    kept: Sequence[Bool[Tensor, "n_tokens n_transitions"]],
+    k: int,
+) -> Float[Tensor, " n_transitions"]:
+    """R(l), token by token, of the best subspace of k dimensions for each transition by itself: an upper reference.
+
+    Its directions are the k leading ones of the updates of every second prompt, the first included; R is that of the
+    others. Raises ZkitError for fewer than two prompts, or fewer than k tokens to fit.
+    """
+    if len(found) < 2:
+        raise ZkitError("a subspace is fitted on one half of the prompts and held to the other; give at least two")
+    ratios = []
+    for l in range(found[0].shape[1]):
+        own = torch.cat([x[mask[:, l], l] for x, mask in zip(found[::2], kept[::2], strict=True)])
+        if len(own) < k:
+            raise ZkitError(f"{len(own)} tokens do not span k = {k} dimensions; give more prompts")
+        best = Subspace(torch.linalg.svd(own, full_matrices=False)[2][:k])
+        tested = [(x[:, [l]], mask[:, [l]]) for x, mask in zip(found[1::2], kept[1::2], strict=True)]
+        ratios.append(sizes([x for x, _ in tested], [best], [mask for _, mask in tested], "tokens")[0].ratio)
+    return torch.cat(ratios)
 
 
 def _mean(x: Float[Tensor, "*spaces n_tokens n_transitions width"], kept: Tensor) -> Tensor:
