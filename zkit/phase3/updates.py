@@ -135,8 +135,10 @@ def sizes(
     basis, k, pairs = torch.cat([space.basis for space in spaces]), spaces[0].k, zip(found, kept, strict=True)
     if pool == "mean":
         return Sizes(*_norms(torch.stack([_mean(x, mask) for x, mask in pairs]), basis, k))
-    pairs = ((x[mask.any(1)], mask[mask.any(1)]) for x, mask in pairs)  # the other tokens count nowhere
-    means = [[_mean(side[..., None], mask)[..., 0] for side in _norms(x, basis, k)] for x, mask in pairs]
+    means = []
+    for x, mask in pairs:
+        counted = mask.any(1)  # the other tokens count nowhere
+        means.append([_mean(n[..., None], mask[counted])[..., 0] for n in _norms(x[counted], basis, k)])
     return Sizes(*(torch.stack(side, dim=1) for side in zip(*means, strict=True)))
 
 
