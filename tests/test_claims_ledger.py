@@ -38,6 +38,7 @@ def test_every_conjecture_is_recorded_and_starts_as_one():
     assert {f"C-{i}" for i in range(1, 30)} | {"H-SV-1", "C-4r", "C-6r", "C-8r", "V-4", "X-1"} | {
         f"S-{i}" for i in range(1, 5)
     } == {id for id in ids if not id.startswith("P-")}
+    assert {f"P-Z-{i}" for i in range(1, 19)} == {id for id in ids if id.startswith("P-Z-")}
     assert {f"P-B-{i}" for i in range(1, 15)} == {id for id in ids if id.startswith("P-B-")}
     for record in SHIPPED:
         assert record.history[0].kind == "conjecture"
@@ -51,7 +52,7 @@ def test_rules_that_were_changed_after_first_results_say_so():
     changed = {id: a.day for id, a in added.items() if a}
     first = {id: day for id, day in changed.items() if not id.startswith("P-")}
     assert first == dict.fromkeys(["C-8r", "C-10", "S-1", "S-2", "S-4", "X-1"], "2026-11-21")
-    assert [id for id in changed if id.startswith("P-B-")] == ["P-B-13", "P-B-14"]
+    assert [id for id in changed if id.startswith("P-")] == ["P-Z-17", "P-Z-18", "P-B-13", "P-B-14"]
 
 
 @pytest.mark.parametrize(

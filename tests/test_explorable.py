@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zkit.errors import ZkitError
-from zkit.explorable import Axis, Curve, Explorable, grid
+from zkit.explorable import Axis, Curve, Explorable, grid, page
 
 QUESTION = Axis("question", ["What is a loaf?", "What is a tide?"], "What is a tide?")
 LAYER = Axis("layer", [2, 4], 4)
@@ -232,3 +232,17 @@ def test_live_face_shows_an_error_and_stays_usable():
     run.click()
     assert "layer 4 is not &lt;there&gt;" in output.value
     assert not run.disabled
+
+
+def test_curves_to_compare_with_are_always_drawn():
+    words = grid(FRAME[FRAME.question == "What is a loaf?"], [LAYER, DOSE], "words")
+    other = {position: 40.0 + value for position, value in words.items()}
+    shown = explorable(curve=Curve("dose", ["layer", "dose"], words, "Words", beside={"<b>random</b>": other}))
+    curve = page.payload(shown)["curve"]
+    assert curve["beside"][0]["y"] == [other[p] for p in sorted(other)] and curve["range"][1] > max(other.values())
+    assert any(line.get_label() == "<b>random</b>" for line in page.twin(shown).axes[0].lines)
+    assert "beside" not in page.payload(explorable())["curve"]
+    holed = {position: value for position, value in other.items() if position != (0, 0)}
+    for beside, message in (({"random": holed}, "no entry"), (dict.fromkeys("abcd", other), "at most 3")):
+        with pytest.raises(ZkitError, match=message):
+            explorable(curve=Curve("dose", ["layer", "dose"], words, "Words", beside=beside))

@@ -5,7 +5,7 @@ import torch
 
 import zkit
 from zkit.phase3 import fits
-from zkit.phase3.separation import distance_ratio, language_energy
+from zkit.phase3.separation import distance_ratio, distances, language_energy, ratio, resampled
 from zkit.subspaces import coordinate_subspace, random_subspace
 
 
@@ -30,6 +30,29 @@ def test_the_ratio_is_that_of_two_loops():
     rest = space.complement()
     beside = distance_ratio(rest.project(zh), rest.project(en))
     assert distance_ratio(zh, en, rest) == pytest.approx(beside, rel=1e-4)
+
+
+def test_problems_drawn_again_give_the_ratios_of_the_drawn_states():
+    zh, en = planted(n=9)
+    found = resampled(distances(zh, en), draws=40, seed=3)
+    rows = torch.randint(9, (40, 9), generator=torch.Generator().manual_seed(3))
+    for value, drawn in zip(found.tolist(), rows.tolist(), strict=True):
+        within = [float((zh[i] - en[i]).norm()) for i in drawn]
+        between = [float((zh[i] - en[j]).norm()) for i in drawn for j in drawn if i != j]
+        assert value == pytest.approx((sum(within) / 9) / (sum(between) / len(between)), rel=1e-5)
+    assert float(found.min()) < ratio(distances(zh, en)) < float(found.max())
+    two = resampled(distances(zh[:2], en[:2]), draws=100)
+    assert 20 < len(two) < 80 and bool(two.isfinite().all())  # half of the draws hold one problem twice
+    for call in (ratio, resampled):
+        with pytest.raises(zkit.ZkitError, match="two problems"):
+            call(distances(zh[:1], en[:1]))
+
+
+def test_an_oblique_projection_counts_as_what_it_projects():
+    zh, en = planted(n=12)
+    eraser = fits.leace(en, zh)
+    beside = distance_ratio(eraser.project(zh), eraser.project(en))
+    assert distance_ratio(zh, en, eraser) == pytest.approx(beside, rel=1e-5)
 
 
 def test_ratio_and_energy_see_what_is_planted():

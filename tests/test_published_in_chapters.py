@@ -67,3 +67,18 @@ def test_the_chapter_on_updates_uses_the_published_ratios():
     found = constants("10_phase3b_updates")
     for lang in ("zh", "en"):
         assert list(found[f"PUBLISHED_{lang.upper()}"]) == PUBLISHED[f"z.update.{lang}"]["value"]
+
+
+MASK = {
+    "PUBLISHED_RANK": "z.effective_rank",
+    "PUBLISHED_SIMILARITY": "z.layer_similarity",
+    "PUBLISHED_DROP": "z.phase_boundary",
+    "PUBLISHED_AVOIDANCE": "z.ffn_avoidance",
+    "PUBLISHED_RATIO": "z.ratio_z",
+    "PUBLISHED_RATIO_PERP": "z.ratio_z_perp",
+}
+
+
+@pytest.mark.parametrize("name", MASK)
+def test_the_chapter_on_the_mask_uses_the_published_figure(name):
+    assert constants("08_z_mask")[name] == PUBLISHED[MASK[name]]["value"]

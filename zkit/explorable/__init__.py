@@ -59,7 +59,7 @@ class Explorable:
             self.axis(self.baseline[0]).index(self.baseline[1])
         if self.curve is not None:
             over = [self.axis(name) for name in self.curve.axes]
-            for part, cells in self.curve.parts.items():
+            for part, cells in (self.curve.parts | dict(self.curve.beside)).items():
                 flat(cells, over, f"curve ({part}) of explorable {self.key!r}")
         page.check(self)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Value = float | int | str
 Position = tuple[int, ...]
 Cell = TypeVar("Cell")
+BESIDE = 3
+"""Curves that stand beside one: as many as there are colours for."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Curve:
     """A quantity over some of the axes, drawn along one of them; the others choose which line is drawn.
 
     ``axes`` names the axes of the grids ``y``, ``low`` and ``high``, which map positions on these axes to
-    numbers (NaN leaves a gap); ``x`` is the axis drawn along. ``references`` are levels to compare with, as
-    labelled dashed lines.
+    numbers (NaN leaves a gap); ``x`` is the axis drawn along. ``beside`` are curves to compare with, on the same
+    axes and always drawn, at most three. ``references`` are levels to compare with, as labelled dashed lines.
     """
 
     x: str
@@ -82,8 +84,11 @@ class Curve:
     low: Mapping[Position, float] | None = None
     high: Mapping[Position, float] | None = None
     references: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[Position, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if len(self.beside) > BESIDE:
+            raise ZkitError(f"at most {BESIDE} curves stand beside one, got {len(self.beside)}")
         if self.x not in self.axes:
             raise ZkitError(f"the curve runs along {self.x!r}, which is not among its axes: {', '.join(self.axes)}")
         if (self.low is None) != (self.high is None):

@@ -63,12 +63,14 @@
         band: { x: [[...sure.map((i) => points[i]), ...back.map((i) => points[i])]],
                 y: [[...sure.map((i) => high[i]), ...back.map((i) => low[i])]] },
         now: { x: [[points[position[x]]]], y: [[y[position[x]]]] },
+        beside: (grid.curve.beside || []).map((c) => ({ x: [points], y: [pick(c.y)] })),
       };
     }
 
     function move() {
-      const { band, line, now } = slice();
-      Plotly.restyle(plot, { x: [band.x[0], line.x[0], now.x[0]], y: [band.y[0], line.y[0], now.y[0]] }, [0, 1, 2]);
+      const { band, line, now, beside } = slice();
+      const parts = [band, line, now, ...beside];
+      Plotly.restyle(plot, { x: parts.map((p) => p.x[0]), y: parts.map((p) => p.y[0]) }, parts.map((_, i) => i));
     }
 
     const ink = () => getComputedStyle(root).color;
@@ -78,12 +80,14 @@
 
     function draw() {
       if (plotted || !grid.curve || !window.Plotly) return;
-      const { band, line, now } = slice();
+      const { band, line, now, beside } = slice();
       const { range, references, category } = grid.curve;
+      const named = (c) => plain(c.label);
       const ylabel = plain(grid.curve.ylabel), xlabel = plain(grid.curve.xlabel);
       const axis = { zeroline: false, automargin: true, fixedrange: true, gridcolor: faint(), linecolor: ink() };
       const layout = {
-        margin: { l: 50, r: 12, t: 28, b: 45 }, showlegend: false, hovermode: "closest",
+        margin: { l: 50, r: 12, t: 28, b: 45 },
+        showlegend: beside.length > 0, legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 12 } }, hovermode: "closest",
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: { color: ink(), size: 13, family: "inherit" },
         title: { text: ylabel, font: { size: 13 }, x: 0, xanchor: "left", y: 1, yanchor: "top", pad: { t: 6 } },
@@ -97,11 +101,14 @@
       const trace = (part, more) => ({ x: part.x[0], y: part.y[0], type: "scatter", ...more });
       root.dataset.plotted = "";
       Plotly.newPlot(plot, [
-        trace(band, { mode: "lines", fill: "toself", fillcolor: BAND, line: { width: 0 }, hoverinfo: "skip" }),
-        trace(line, { mode: "lines+markers", line: { color: LINE, width: 2.5 }, marker: { size: 7 },
+        trace(band, { showlegend: false, mode: "lines", fill: "toself", fillcolor: BAND, line: { width: 0 }, hoverinfo: "skip" }),
+        trace(line, { name: ylabel, mode: "lines+markers", line: { color: LINE, width: 2.5 }, marker: { size: 7 },
                       hovertemplate: `${xlabel} %{x}: %{y:.3g}<extra></extra>` }),
-        trace(now, { mode: "markers", hoverinfo: "skip",
+        trace(now, { showlegend: false, mode: "markers", hoverinfo: "skip",
                      marker: { color: NOW, size: 15, symbol: "circle-open", line: { width: 3 } } }),
+        ...beside.map((part, i) => trace(part, {
+          mode: "lines", name: named(grid.curve.beside[i]), showlegend: true, line: { color: grid.curve.beside[i].color, width: 1.8 },
+          hovertemplate: `${named(grid.curve.beside[i])}: %{y:.3g}<extra></extra>` })),
       ], layout, { responsive: true, displayModeBar: false }).then(() => {
         plotted = true;
         move();

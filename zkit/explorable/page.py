@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zkit.explorable import Explorable
 
 EMPTY = "(no text: it ended at once)"
+_BESIDE = ("green", "purple", "red")
 
 
 def check(explorable: Explorable) -> None:
@@ -69,6 +70,7 @@ def payload(explorable: Explorable) -> dict[str, Any]:
         order = [axis.name for axis in axes]
         over = [explorable.axis(name) for name in curve.axes]
         numbers = {part: [_number(v) for v in flat(cells, over, part)] for part, cells in curve.parts.items()}
+        others = [[_number(v) for v in flat(cells, over, name)] for name, cells in curve.beside.items()]
         x = explorable.axis(curve.x)
         grid["curve"] = {
             "x": order.index(curve.x),
@@ -80,9 +82,14 @@ def payload(explorable: Explorable) -> dict[str, Any]:
             "references": [
                 {"label": visible(name), "value": _number(value)} for name, value in curve.references.items()
             ],
-            "range": _range([*chain(*numbers.values()), *curve.references.values()]),
+            "range": _range([*chain(*numbers.values(), *others), *curve.references.values()]),
             **numbers,
         }
+        if others:
+            grid["curve"]["beside"] = [
+                {"label": visible(name), "color": figures.COLORS[color], "y": y}
+                for name, color, y in zip(curve.beside, _BESIDE, others, strict=False)
+            ]
     return grid
 
 
@@ -114,6 +121,8 @@ def twin(explorable: Explorable) -> Figure:
             figures.band(plot, places, main, line(curve.low, home), line(curve.high, home), label=chosen)
         else:
             plot.plot(places, main, color=figures.COLORS["blue"], marker="o", label=chosen or None)
+        for (name, cells), color in zip(curve.beside.items(), _BESIDE, strict=False):
+            plot.plot(places, line(cells, home), color=figures.COLORS[color], label=figures.label(name))
         ring = {"marker": "o", "markersize": 11, "fillstyle": "none", "markeredgewidth": 2.2}
         plot.plot([places[start[along]]], [main[start[along]]], color=figures.COLORS["orange"], **ring)
         for name, value in curve.references.items():
@@ -122,8 +131,8 @@ def twin(explorable: Explorable) -> Figure:
                 figures.label(name), (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
             )
         plot.set(xlabel=figures.label(axes[along].shown), title=figures.label(curve.label))
-        if chosen:
-            figure.legend(loc="outside lower center")
+        if chosen or curve.beside:
+            figure.legend(loc="outside lower center", ncols=2 if curve.beside else 1)
     return figure
 
 

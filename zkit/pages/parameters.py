@@ -66,6 +66,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
         Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)],
         "steps of relearning after which to ask",
     ),
+    "steps": (Count, "steps of learning a subspace"),
     "n_problems": (Count, "number of test problems of each kind"),
     "n_topics": (Count, "number of topics that texts are written about"),
     "n_prompts": (Count, "number of prompts"),
