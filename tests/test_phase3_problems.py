@@ -117,7 +117,8 @@ def test_the_twenty_texts_have_the_answers_that_code_gives():
     [
         ("27/216", "1/8", True), ("0.125", "1/8", True), ("2, 3", "3 and 2", True), ("3和2", "2, 3", True),
         ("FF", "0xff", True), ("FF", "FE", False), ("-5", "5", False), ("−5", "-5", True), ("1,234", "1234", True),
-        ("2, 3", "2", False), ("1/0", "1/0", True), ("7", None, False), (None, None, False), (r"\frac{1}{8}", "1/8", True),
+        ("2, 3", "2", False), ("1/0", "1/0", True), ("7", None, False), (None, None, False),
+        (r"\frac{1}{8}", "1/8", True),
     ],
 )  # fmt: skip
 def test_the_same_answer(one, other, same):
@@ -139,7 +140,8 @@ def test_two_readers(text, first, last):
 @pytest.mark.parametrize(
     ("text", "language"),
     [
-        ("The answer is 7.", "en"), ("答案是 7。", "zh"), ("The 答案 is 七 of them", "mixed"), ("7", "none"), (" ", "degenerate"),
+        ("The answer is 7.", "en"), ("答案是 7。", "zh"), ("The 答案 is 七 of them", "mixed"), ("7", "none"),
+        (" ", "degenerate"),
         ("yes yes yes yes yes yes", "degenerate"), ("x = 7", "none"), ("答案是 x = 7", "zh"),
     ],
 )  # fmt: skip
