@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -68,7 +69,8 @@ def test_sources_of_published_figures_are_in_the_bibliography():
 
 def test_published_claims_are_those_of_the_shipped_ledger_with_their_rules():
     rows = "\n".join(tables.claims(BOOK)).split("* - ")[2:]
-    assert [row.split("\n")[0] for row in rows] == [f"C-{number}" for number in range(1, 15)]
+    assert [row.split("\n")[0] for row in rows][:14] == [f"C-{number}" for number in range(1, 15)]
+    assert all(row.startswith("P-") for row in rows[14:])
     assert "- perplexity ratio above 1.5, under 15% change in words\n" in rows[3]
     assert rows[3].endswith("- confirmed *(the evidence printed is 1.29)*\n")
     assert "- none printed\n  - open\n" in rows[13]
@@ -254,7 +256,9 @@ def test_before_any_run_the_ledger_holds_every_conjecture_and_judges_none(book):
         part: set(re.findall(r'<strong id="[^"]+">([^<]+)', ledger.part(book, part)[0]))
         for part in ("published", "own")
     }
-    assert shown == {
+    phase3 = {id for part in shown.values() for id in part if id.startswith("P-")}
+    assert phase3 == {record.id for record in shipped() if record.id.startswith("P-")}
+    assert {part: ids - phase3 for part, ids in shown.items()} == {
         "published": {f"C-{n}" for n in range(1, 15)},
         "own": {"C-4r", "C-6r", "C-8r", "S-1", "S-2", "S-3", "S-4", "V-4", "X-1"},
     }
@@ -262,8 +266,10 @@ def test_before_any_run_the_ledger_holds_every_conjecture_and_judges_none(book):
     assert "- **C-15, C-16," in silent and "**C-27, H-SV-1**" in silent and "C-14" not in silent
     judged = len(list(shipped())) - 16
     counts = counted(book)
-    assert counts["open"] == (judged, " 1") and counts["no rule"] == (16, "")
-    assert (counts["confirmed"], counts["refuted"]) == ((0, " 6"), (0, " 7"))
+    published = Counter(record.claim.published for record in shipped())
+    assert (published["confirmed"], published["refuted"]) >= (6, 7) and counts["no rule"] == (16, "")
+    for status, n in (("open", judged), ("confirmed", 0), ("refuted", 0)):
+        assert counts[status] == (n, f" {published[status]}")
     with pytest.raises(KeyError, match="astrology"):
         ledger.part(book, "astrology")
 

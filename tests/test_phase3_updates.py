@@ -4,7 +4,18 @@ import pytest
 import torch
 
 import zkit
-from zkit.phase3.updates import Sizes, asymmetry, band, chance, discoveries, parts, sizes, updates, usual_tokens
+from zkit.phase3.updates import (
+    Sizes,
+    asymmetry,
+    band,
+    best_ratio,
+    chance,
+    discoveries,
+    parts,
+    sizes,
+    updates,
+    usual_tokens,
+)  # fmt: skip
 from zkit.subspaces import Subspace, random_subspace
 
 D, K, LAYERS = 64, 6, 7
@@ -153,6 +164,21 @@ def test_both_languages_are_counted_problem_by_problem():
     assert torch.allclose((zh + en).ratio, pooled.ratio)
     for interval, ratio in zip((zh + en)[0].intervals(), (zh + en).ratio[0], strict=True):
         assert interval.low < float(ratio) < interval.high and interval.n == 12
+
+
+def test_the_best_subspace_finds_what_is_planted_and_little_in_noise():
+    z, found = draws(1)[0], noise(60)
+    for x in found:
+        x[:, 4] += 9 * z.project(x[:, 4])
+    full = [torch.ones(x.shape[:2], dtype=torch.bool) for x in found]
+    best, own = best_ratio(found, full, K), sizes(found, [z], pool="tokens")[0].ratio
+    assert float(best[4] / own[4]) > 0.95
+    rest = [l for l in range(LAYERS - 1) if l != 4]
+    assert float((best[rest] / chance(K, D)).max()) < 1.25  # the half that it is held to has no part in the fit
+    with pytest.raises(zkit.ZkitError, match="at least two"):
+        best_ratio(found[:1], full[:1], K)
+    with pytest.raises(zkit.ZkitError, match="do not span k = 50"):
+        best_ratio(found[:3], full[:3], 50)
 
 
 def test_bad_input():

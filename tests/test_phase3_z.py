@@ -144,7 +144,7 @@ def test_gate_rows_are_those_of_the_layer():
 
 
 def test_layers_and_k_are_chosen_from_the_weights_alone():
-    """Layers 0 to 2 share one attention, layers 3 on have their own: the boundary is 2, the last that is like before."""
+    """Layers 0 to 2 share one attention, layers 3 on have their own: the boundary is 2, the last of them."""
     model = tiny.model("qwen2", num_hidden_layers=6)
     for layer in (1, 2):
         for own, first in zip(model.layers[layer].parameters(), model.layers[0].parameters(), strict=True):

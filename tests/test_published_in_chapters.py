@@ -61,3 +61,9 @@ def test_the_gates_chapter_uses_the_published_spreads():
     found = constants("02_gates_train")
     assert found["PUBLISHED"] == {name: PUBLISHED[f"gates.{name}.std"]["value"] for name in ("baseline", "chat")}
     assert found["PUBLISHED_DRAW"] == PUBLISHED["gates.init_logit_std"]["value"]
+
+
+def test_the_chapter_on_updates_uses_the_published_ratios():
+    found = constants("10_phase3b_updates")
+    for lang in ("zh", "en"):
+        assert list(found[f"PUBLISHED_{lang.upper()}"]) == PUBLISHED[f"z.update.{lang}"]["value"]

@@ -36,6 +36,19 @@ def without_language(states: Float[Tensor, "n d"], language: Subspace, k: int) -
     return principal(language.reject(states), k)
 
 
+def random_like(states: Float[Tensor, "n d"], k: int, generator: torch.Generator) -> Subspace:
+    """The span of k Gaussian combinations of the centred states: a random subspace that lies as the states vary.
+
+    Beside :func:`zkit.subspaces.random_subspace` it tells whether a subspace holds much of something only because the
+    states fill few directions. Raises ZkitError for a k larger than the rank of the states.
+    """
+    centred = states - states.mean(0)
+    space = spanned_by(torch.randn(k, len(states), generator=generator).to(centred) @ centred)
+    if space.k < k:
+        raise ZkitError(f"k = {k} directions drawn from states of rank {space.k}; choose a smaller k")
+    return space
+
+
 def unembedding_space(rows: Float[Tensor, "n d"], gamma: Float[Tensor, " d"], k: int) -> Subspace:
     """The k leading directions in which the logits of given tokens differ, as the last norm hands them on.
 

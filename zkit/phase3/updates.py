@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control, permutation_test
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.stats import Interval, bootstrap_ratio, bootstrap_ratio_difference
+from zkit.stats import Interval, bootstrap_ratio_difference
 from zkit.subspaces import Subspace
 from zkit.tokens import massive
 
@@ -95,10 +95,18 @@ class Sizes:
         """The norms summed, prompt by prompt: of the same problems in two languages."""
         return Sizes(self.inside + other.inside, self.outside + other.outside)
 
-    def intervals(self) -> list[Interval]:
-        """R(l) with a 95% bootstrap interval over prompts, for one subspace."""
-        pairs = zip(self.inside.T.tolist(), self.outside.T.tolist(), strict=True)
-        return [bootstrap_ratio(inside, outside) for inside, outside in pairs]
+    def resampled(self, draws: int = 2000, seed: int = 0) -> Float[Tensor, "draws n_transitions"]:
+        """R(l) of one subspace for prompts drawn again with replacement: for intervals of what is made from R."""
+        n = self.inside.shape[-2]
+        weights = torch.from_numpy(np.random.default_rng(seed).multinomial(n, [1 / n] * n, draws)).to(self.inside.dtype)
+        return (weights @ self.inside) / (weights @ self.outside)
+
+    def intervals(self, level: float = 0.95) -> list[Interval]:
+        """R(l) of one subspace with a percentile bootstrap interval over prompts."""
+        edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=self.inside.dtype)
+        low, high = self.resampled().quantile(edges, dim=0).tolist()
+        found = zip(self.ratio.tolist(), low, high, strict=True)
+        return [Interval(*each, self.inside.shape[-2]) for each in found]
 
 
 def sizes(
@@ -127,8 +135,34 @@ def sizes(
     basis, k, pairs = torch.cat([space.basis for space in spaces]), spaces[0].k, zip(found, kept, strict=True)
     if pool == "mean":
         return Sizes(*_norms(torch.stack([_mean(x, mask) for x, mask in pairs]), basis, k))
-    means = [[_mean(side[..., None], mask)[..., 0] for side in _norms(x, basis, k)] for x, mask in pairs]
+    means = []
+    for x, mask in pairs:
+        counted = mask.any(1)  # the other tokens count nowhere
+        means.append([_mean(n[..., None], mask[counted])[..., 0] for n in _norms(x[counted], basis, k)])
     return Sizes(*(torch.stack(side, dim=1) for side in zip(*means, strict=True)))
+
+
+def best_ratio(
+    found: Sequence[Float[Tensor, "n_tokens n_transitions d"]],
+    kept: Sequence[Bool[Tensor, "n_tokens n_transitions"]],
+    k: int,
+) -> Float[Tensor, " n_transitions"]:
+    """R(l), token by token, of the best subspace of k dimensions for each transition by itself: an upper reference.
+
+    Its directions are the k leading ones of the updates of every second prompt, the first included; R is that of the
+    others. Raises ZkitError for fewer than two prompts, or fewer than k tokens to fit.
+    """
+    if len(found) < 2:
+        raise ZkitError("a subspace is fitted on one half of the prompts and held to the other; give at least two")
+    ratios = []
+    for l in range(found[0].shape[1]):
+        own = torch.cat([x[mask[:, l], l] for x, mask in zip(found[::2], kept[::2], strict=True)])
+        if len(own) < k:
+            raise ZkitError(f"{len(own)} tokens do not span k = {k} dimensions; give more prompts")
+        best = Subspace(torch.linalg.svd(own, full_matrices=False)[2][:k])
+        tested = [(x[:, [l]], mask[:, [l]]) for x, mask in zip(found[1::2], kept[1::2], strict=True)]
+        ratios.append(sizes([x for x, _ in tested], [best], [mask for _, mask in tested], "tokens")[0].ratio)
+    return torch.cat(ratios)
 
 
 def _mean(x: Float[Tensor, "*spaces n_tokens n_transitions width"], kept: Tensor) -> Tensor:
