@@ -9,7 +9,7 @@ from reference import few
 from scipy.optimize import linear_sum_assignment
 
 import zkit
-from zkit import organism, patching
+from zkit import patching
 from zkit.organism.problems import interchange_problems, parallel_problems
 from zkit.phase3 import outcomes, transport
 from zkit.phase3.causal import CausalModel, Problem, check_parallel, swapped
@@ -99,7 +99,7 @@ def test_answers_of_one_token_are_checked_by_the_tokenizer():
     assert len(set(patching.one_token(model, words))) == len(set(words))
     with pytest.raises(zkit.ZkitError, match="'twelve' is 6 tokens"):
         patching.one_token(tiny.shared(), ["a", "twelve"])
-    assert organism is not None
+    assert patching.is_one_token(model, words) and not patching.is_one_token(tiny.shared(), ["a", "twelve"])
 
 
 def test_the_twenty_texts_have_the_answers_that_code_gives():
