@@ -1,4 +1,4 @@
-"""Patching finds an answer that was planted in a subspace, over a grid of signals, and finds nothing where nothing is."""
+"""Patching finds an answer that was planted in a subspace, over a grid of signals, and nothing where nothing is."""
 
 import pytest
 import tiny
