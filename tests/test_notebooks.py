@@ -47,7 +47,7 @@ def test_chapters_speak_the_books_vocabulary(path):
 @of_each_chapter
 @pytest.mark.parametrize("profile", profiles.names())
 def test_every_profile_gives_valid_parameters(path, profile):
-    plan = sourcebook.plan(sourcebook.read(path), profile)
+    plan = sourcebook.plan(sourcebook.read(path), profile, "embedded" if profile == "field" else None)
     assert plan.parameters["profile"] == profile
 
 

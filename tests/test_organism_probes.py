@@ -12,7 +12,8 @@ from zkit.answers import bare
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Question, Task
 from zkit.organism.probes import gates, interchange, record
-from zkit.organism.probes.interchange import fit_problems, language_space, pairs
+from zkit.organism.probes.interchange import fit_problems, pairs
+from zkit.phase3.fits import LANGUAGE_DIRECTIONS, contrastive_space, language_space
 from zkit.stats import Interval
 
 
@@ -36,9 +37,9 @@ def test_planted_language_and_content_are_told_apart():
     en, zh = content - size * axes[10], content + size * axes[10]
     en, zh = (x + 0.01 * torch.randn(x.shape, generator=generator) for x in (en, zh))
     language = language_space(en, zh)
-    assert language.k == interchange.LANGUAGE_DIRECTIONS
+    assert language.k == LANGUAGE_DIRECTIONS
     assert language.project(axes[10]).norm() > 0.99
-    found = interchange.contrastive_space(en, zh, language, 6)
+    found = contrastive_space(en, zh, language, 6)
     assert all(found.project(axes[i]).norm() > 0.95 for i in range(6))
     assert found.project(axes[10]).norm() < 0.05
 

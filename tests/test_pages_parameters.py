@@ -180,18 +180,20 @@ def test_an_option_without_name_or_value_is_refused(typed):
         parameters.parse(typed, KNOWN)
 
 
-def test_every_profile_names_a_model_and_passes_the_vocabulary():
+def test_every_profile_names_a_model_or_asks_for_one_and_passes_the_vocabulary():
     for notebook, by_profile in profiles._table().items():
         for profile, values in by_profile.items():
             assert profile in profiles.names(), notebook
             known = {name: parameters.Parameter(name, "", value) for name, value in values.items()}
             parameters.validate(known, values, notebook)
-    assert all(profiles.model_of(profile) for profile in profiles.names())
+    assert all(profiles.model_of(profile) for profile in profiles.names() if profile != "field")
+    with pytest.raises(ZkitError, match="'field' has sizes but no model of its own; name one with --model"):
+        profiles.model_of("field")
 
 
 def test_unknown_profile_is_refused(tmp_path):
     clean = sourcebook.read(write_chapter(tmp_path, "c", parameters="alpha: float = 1.0"))
-    with pytest.raises(ZkitError, match="no profile 'larg'; choose one of smoke, embedded, qwen"):
+    with pytest.raises(ZkitError, match="no profile 'larg'; choose one of smoke, embedded, field, qwen"):
         sourcebook.plan(clean, "larg")
 
 

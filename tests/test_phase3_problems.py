@@ -9,7 +9,7 @@ from reference import few
 from scipy.optimize import linear_sum_assignment
 
 import zkit
-from zkit import organism, patching
+from zkit import patching
 from zkit.organism.problems import interchange_problems, parallel_problems
 from zkit.phase3 import outcomes, transport
 from zkit.phase3.causal import CausalModel, Problem, check_parallel, swapped
@@ -99,7 +99,7 @@ def test_answers_of_one_token_are_checked_by_the_tokenizer():
     assert len(set(patching.one_token(model, words))) == len(set(words))
     with pytest.raises(zkit.ZkitError, match="'twelve' is 6 tokens"):
         patching.one_token(tiny.shared(), ["a", "twelve"])
-    assert organism is not None
+    assert patching.is_one_token(model, words) and not patching.is_one_token(tiny.shared(), ["a", "twelve"])
 
 
 def test_the_twenty_texts_have_the_answers_that_code_gives():
@@ -117,7 +117,8 @@ def test_the_twenty_texts_have_the_answers_that_code_gives():
     [
         ("27/216", "1/8", True), ("0.125", "1/8", True), ("2, 3", "3 and 2", True), ("3和2", "2, 3", True),
         ("FF", "0xff", True), ("FF", "FE", False), ("-5", "5", False), ("−5", "-5", True), ("1,234", "1234", True),
-        ("2, 3", "2", False), ("1/0", "1/0", True), ("7", None, False), (None, None, False), (r"\frac{1}{8}", "1/8", True),
+        ("2, 3", "2", False), ("1/0", "1/0", True), ("7", None, False), (None, None, False),
+        (r"\frac{1}{8}", "1/8", True),
     ],
 )  # fmt: skip
 def test_the_same_answer(one, other, same):
@@ -139,7 +140,8 @@ def test_two_readers(text, first, last):
 @pytest.mark.parametrize(
     ("text", "language"),
     [
-        ("The answer is 7.", "en"), ("答案是 7。", "zh"), ("The 答案 is 七 of them", "mixed"), ("7", "none"), (" ", "degenerate"),
+        ("The answer is 7.", "en"), ("答案是 7。", "zh"), ("The 答案 is 七 of them", "mixed"), ("7", "none"),
+        (" ", "degenerate"),
         ("yes yes yes yes yes yes", "degenerate"), ("x = 7", "none"), ("答案是 x = 7", "zh"),
     ],
 )  # fmt: skip

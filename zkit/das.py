@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DRAW = 32
 """Problems in a step."""
-RATE = 0.1
+RATE = 0.03
 """Adam's step, in root mean squares of the entries."""
 
 
@@ -66,14 +66,18 @@ def das(
     free = torch.randn(model.d_model, k, generator=generator) if start is None else start.basis.T.float()
     free = free.clone().to(model.device).requires_grad_()
     optimizer = torch.optim.Adam([free], lr=RATE * float(free.detach().square().mean().sqrt()))
-    with prompt_width(model.decoder, max(map(len, ids)), torch.tensor([[len(row)] for row in ids])):
-        before, _ = read(model, blank(model, n), padded(model, [row[:-1] for row in ids], left=True), None)
+    once = {tuple(row): i for i, row in enumerate(dict.fromkeys(map(tuple, ids)))}
+    place = [once[tuple(row)] for row in ids]
+    lengths = torch.tensor([[len(row)] for row in once], device=model.device)
+    with prompt_width(model.decoder, max(map(len, ids)), lengths):
+        before, _ = read(model, blank(model, len(once)), padded(model, [list(r[:-1]) for r in once], left=True), None)
     ends, goal = torch.tensor([[row[-1]] for row in ids]), torch.tensor(list(wanted))
     with progress(steps, "step", "learning a rotation") as bar:
         for _ in range(steps):
             rows = torch.randperm(n, generator=generator)[:DRAW]
             basis = torch.linalg.qr(free)[0].T
-            logits = _after(model, before.picked(rows.tolist()), ends[rows], source[rows], layer, Subspace(basis))
+            asked = before.picked([place[row] for row in rows.tolist()])
+            logits = _after(model, asked, ends[rows], source[rows], layer, Subspace(basis))
             loss = torch.nn.functional.cross_entropy(logits.float(), goal[rows].to(logits.device))
             if not bool(loss.isfinite()):
                 raise ZkitError(f"the loss of the learned subspace is {float(loss)}; load the model in float32")

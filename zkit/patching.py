@@ -90,6 +90,11 @@ def one_token(model: Model, answers: Sequence[str]) -> list[int]:
     return [ids[0] for ids in found]
 
 
+def is_one_token(model: Model, answers: Sequence[str]) -> bool:
+    """Whether this tokenizer has a token for each of the answers."""
+    return all(len(ids) == 1 for ids in model.tokenizer(list(answers), add_special_tokens=False)["input_ids"])
+
+
 def swap(layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | None = None) -> Edit:
     """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without a space, all of it."""
     return patch("layer", layer, source, space, LAST)

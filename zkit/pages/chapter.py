@@ -66,6 +66,12 @@ class Chapter:
         self._begun = time.time()
         self._banners()
 
+    @property
+    def took(self) -> str:
+        """How long the chapter has run so far, in words: "45 s", "3 min 20 s"."""
+        minutes, seconds = divmod(round(time.time() - self._begun), 60)
+        return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
     def model(self, id: str | None = None) -> Model:
         """Load the chapter's model (parameters ``model``, ``dtype``, ``device``), or another one by ``id``.
 

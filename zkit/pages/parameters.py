@@ -38,7 +38,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
         Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")],
         'where the model runs: "auto", "cpu", "cuda", "cuda:1", "mps"',
     ),
-    "profile": (Literal["smoke", "embedded", "qwen"], "set of parameters that the runner chose"),
+    "profile": (Literal["smoke", "embedded", "field", "qwen"], "set of parameters that the runner chose"),
     "seed": (Annotated[int, Field(ge=0, lt=2**32)], "seed of every random draw"),
     "layer": (Annotated[int, Field(ge=-1)], "decoder layer, counted from 0; -1 applies the chapter's rule"),
     "alpha": (Finite, "factor on the steering vector; 0 leaves the model as it is"),

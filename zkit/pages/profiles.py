@@ -19,8 +19,14 @@ def names() -> list[str]:
 
 
 def model_of(profile: str) -> str:
-    """The model that a profile runs unless another is asked for. Raises ZkitError for an unknown profile."""
-    return str(_known(profile)["model"])
+    """The model that a profile runs unless another is asked for.
+
+    Raises ZkitError for an unknown profile, and for one that has no model of its own.
+    """
+    known = _known(profile)
+    if "model" not in known:
+        raise ZkitError(f"profile {profile!r} has sizes but no model of its own; name one with --model, or MODEL=")
+    return str(known["model"])
 
 
 def parameters_of(notebook: str, profile: str, declares: set[str]) -> dict[str, Any]:

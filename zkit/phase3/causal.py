@@ -87,6 +87,37 @@ def swapped(target: Problem, source: Problem, variables: Sequence[str], *, langu
     return str(target.causal.run(target.operands, language, **{name: values[name] for name in variables})["answer"])
 
 
+@dataclass(frozen=True)
+class Swaps:
+    """Targets asked in one language, each with a source in the other whose state is moved into it."""
+
+    targets: list[Problem]
+    sources: list[Problem]
+    language: str = "en"
+    source_language: str = "zh"
+
+    @property
+    def prompts(self) -> list[str]:
+        return [problem.prompts[self.language] for problem in self.targets]
+
+    @property
+    def source_prompts(self) -> list[str]:
+        return [problem.prompts[self.source_language] for problem in self.sources]
+
+    @property
+    def twin_prompts(self) -> list[str]:
+        """The targets as they are asked in the language of the sources."""
+        return [problem.prompts[self.source_language] for problem in self.targets]
+
+    def answers(self, *variables: str) -> list[str]:
+        """What each target answers once these variables have their source's values; its own answer without any."""
+        languages = {"language": self.language, "source_language": self.source_language}
+        return [
+            swapped(target, source, variables, **languages) if variables else target.answer(self.language)
+            for target, source in zip(self.targets, self.sources, strict=True)
+        ]
+
+
 def check_parallel(zh: Sequence[Any], en: Sequence[Any]) -> None:
     """Raise ZkitError unless two lists of the same problems have one length."""
     if len(zh) != len(en) or not zh:

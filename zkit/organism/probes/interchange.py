@@ -13,18 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zkit.edits import patch
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.organism.items import held_out
 from zkit.organism.number_words import WORDS
 from zkit.organism.problems import Problem, parallel_problems
-from zkit.positions import last
+from zkit.patching import swap
+from zkit.phase3.fits import contrastive_space, language_space
 from zkit.recording import record
 from zkit.stats import Interval, wilson
-from zkit.subspaces import Subspace, principal, random_subspace, spanned_by
+from zkit.subspaces import Subspace, random_subspace
 
-LANGUAGE_DIRECTIONS = 3
 K = 20
 RANDOM_DRAWS = 5
 DEVELOPMENT_SHARE = 0.5  # of the kept answers; the layer is chosen on these
@@ -68,23 +67,11 @@ def states(model: Model, problems: Sequence[Problem], lang: str) -> Float[Tensor
     return record(model, [getattr(p, lang).prompt for p in problems], "last")
 
 
-def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"]) -> Subspace:
-    """Span of the mean difference between the languages and the leading directions of its variation."""
-    difference = zh - en
-    rest = principal(difference, LANGUAGE_DIRECTIONS - 1).basis
-    return spanned_by(torch.cat((difference.mean(0, keepdim=True), rest)))
-
-
-def contrastive_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], language: Subspace, k: int) -> Subspace:
-    """The k leading directions between problems, means over the two languages, language directions removed."""
-    return principal(language.reject((en + zh) / 2), k)
-
-
 def patched(
     model: Model, problems: Sequence[Problem], source: Float[Tensor, "n d"], space: Subspace, layer: int
 ) -> list[str]:
     """Answers to the English problems with the part of their last prompt token in `space` moved to the source."""
-    arm = [patch("layer", layer, source, space, last(1))]
+    arm = [swap(layer, source, space)]
     return [a.text for a in complete(model, [p.en.prompt for p in problems], [arm], max_new_tokens=6)[0]]
 
 
