@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import zkit
-from tests.benchmarks import access, filled, gates, parity, steering, true_shape
+from tests.benchmarks import access, filled, gates, mask, parity, steering, true_shape
 
 
 def main() -> None:
@@ -38,6 +38,8 @@ def main() -> None:
         "parity with repeng, largest difference over its tolerance": lambda: parity.repeng(model),
         "a step of gate training against one pass to a dummy gate": lambda: gates.training_step(model),
         "generation with gates folded in against none": lambda: gates.folded_generation(model),
+        "Z of one layer at Qwen2.5-3B's shape, thin against a full SVD per head": mask.against_full_svd,
+        "Z of all 36 layers at Qwen2.5-3B's shape, seconds against 10": mask.all_layers,
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
         "chapter 00 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_00,
         "chapter 04 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_04,
