@@ -3,7 +3,8 @@
 Source: the Phase 3 specification (its `build_multi_head_z_mask`). For query head h with weights W_Q,h and the key head
 that it shares, K_h = W_Q,h^T W_K; of each K_h the k leading right singular vectors are stacked, and the k leading right
 singular vectors of the stack span Z. K_h has d x d entries and rank d_head, so that it is never formed: with
-W_Q = R_q^T Q_q^T and W_K = R_k^T Q_k^T (two thin QRs), the singular values are those of the small R_q R_k^T.
+W_Q^T = Q_q R_q and the keys of all heads in an orthonormal basis B, W_K = C B^T, the singular values and right vectors are
+those of the small R_q C, and the stack is as small.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def kernel(
 def spectra(attention: Attention) -> Float[Tensor, "heads d_head"]:
     """The singular values of the kernel of every query head."""
     share = attention.q.shape[0] // attention.k.shape[0]
-    return torch.stack([kernel(q, attention.k[h // share])[1] for h, q in enumerate(attention.q)])
+    small = torch.linalg.qr(attention.k.mT, mode="r")[1]
+    return torch.linalg.svdvals(torch.linalg.qr(attention.q.mT, mode="r")[1] @ small.mT.repeat_interleave(share, 0))
 
 
 def stacked(attention: Attention, k: int, *, weighted: bool = False, side: Side = "key") -> Float[Tensor, "rows d"]:
@@ -77,17 +79,32 @@ def stacked(attention: Attention, k: int, *, weighted: bool = False, side: Side 
 
     weighted: each times its singular value. Raises ZkitError unless 1 <= k <= the rank of a kernel.
     """
+    rows, basis = _stacked(attention, k, weighted, side)
+    return rows @ basis.T
+
+
+def _stacked(
+    attention: Attention, k: int, weighted: bool, side: Side
+) -> tuple[Float[Tensor, "rows m"], Float[Tensor, "d m"]]:
+    """:func:`stacked` in coordinates of an orthonormal basis of all that the keys (or queries) read, and the basis.
+
+    All vectors of a side lie in what its m rows span, and there the second SVD is a small one.
+    """
     if k < 1:
         raise ZkitError(f"k = {k} directions; choose at least one")
-    share, rows = attention.q.shape[0] // attention.k.shape[0], []
-    for h, q in enumerate(attention.q):
-        left, sigma, right = kernel(q, attention.k[h // share])
-        rank = int((sigma > attention.d * torch.finfo(sigma.dtype).eps * sigma[0]).sum())
-        if k > rank:
-            raise ZkitError(f"k = {k}, but the kernel of head {h} has rank {rank}; choose a smaller k")
-        vectors = right if side == "key" else left.T
-        rows.append(vectors[:k] * (sigma[:k, None] if weighted else 1.0))
-    return torch.cat(rows)
+    share = attention.q.shape[0] // attention.k.shape[0]
+    keys = attention.k.repeat_interleave(share, 0)
+    mine, other = (keys, attention.q) if side == "key" else (attention.q, keys)
+    once = attention.k if side == "key" else attention.q
+    basis = torch.linalg.qr(once.flatten(0, 1).T)[0]
+    small = torch.linalg.qr(other.mT, mode="r")[1] @ (mine @ basis)
+    _, sigma, right = torch.linalg.svd(small, full_matrices=False)
+    ranks = (sigma > attention.d * torch.finfo(sigma.dtype).eps * sigma[:, :1]).sum(1)
+    if k > int(ranks.min()):
+        head = int(ranks.argmin())
+        raise ZkitError(f"k = {k}, but the kernel of head {head} has rank {int(ranks[head])}; choose a smaller k")
+    rows = right[:, :k] * (sigma[:, :k, None] if weighted else 1.0)
+    return rows.flatten(0, 1), basis
 
 
 def z_space(
@@ -125,14 +142,15 @@ def z_space(
     width = attention.d
     if bias:
         attention = attention.with_biases()
-    stack = stacked(attention, k, weighted=weighted, side=side)
-    _, sigma, right = torch.linalg.svd(stack, full_matrices=False)
-    rank = int((sigma > max(stack.shape) * torch.finfo(stack.dtype).eps * sigma[0]).sum())
+    rows, reads = _stacked(attention, k, weighted, side)
+    _, sigma, right = torch.linalg.svd(rows, full_matrices=False)
+    rank = int((sigma > max(rows.shape) * torch.finfo(rows.dtype).eps * sigma[0]).sum())
     if k > rank:
         raise ZkitError(f"k = {k}, but the stack of all heads has rank {rank}; choose a smaller k")
+    right = right[:k] @ reads.T
     if not bias:
-        return Subspace(right[:k])
-    basis, scale, _ = torch.linalg.svd(right[:k, :width].T, full_matrices=False)
+        return Subspace(right)
+    basis, scale, _ = torch.linalg.svd(right[:, :width].T, full_matrices=False)
     if float(scale[-1]) < 1e-6:
         raise ZkitError("one of the k directions is the bias alone, which is none of the residual stream; take k - 1")
     return Subspace(basis.T)
