@@ -131,7 +131,7 @@ def test_patching_at_every_site_brings_the_other_prompts_logits():
         seen = []
         with attached(model.site(site, 1), site, seen.append):
             model.hf(**batch)
-        with zkit.edit(model, [patch(site, 1, seen[0].flip(0), positions=everywhere)]):
+        with zkit.edit(model, [patch(site, 1, list(seen[0].flip(0)), positions=everywhere)]):
             found = model.hf(**batch).logits
         assert torch.allclose(found, plain.flip(0), atol=TOLERANCE) == (site in ("layer", "resid_pre"))
         assert not torch.allclose(found, plain, atol=1e-3)
