@@ -3,8 +3,8 @@
 Source: the Phase 3 specification (its `build_multi_head_z_mask`). For query head h with weights W_Q,h and the key head
 that it shares, K_h = W_Q,h^T W_K; of each K_h the k leading right singular vectors are stacked, and the k leading right
 singular vectors of the stack span Z. K_h has d x d entries and rank d_head, so that it is never formed: with
-W_Q^T = Q_q R_q and the keys of all heads in an orthonormal basis B, W_K = C B^T, the singular values and right vectors are
-those of the small R_q C, and the stack is as small.
+W_Q^T = Q_q R_q and the keys of all heads in an orthonormal basis B, W_K = C B^T, the singular values and right vectors
+are those of the small R_q C, and the stack is as small.
 """
 
 from __future__ import annotations
