@@ -17,6 +17,7 @@ from zkit.hooks import Hooks
 from zkit.positions import parse, prompt_width, span
 from zkit.sites import SITES
 from zkit.steering import SteeringVector
+from zkit.subspaces import random_subspace
 
 PROMPTS = ["Hi", "Why are there tides"]
 
@@ -301,6 +302,24 @@ def test_a_source_for_each_prompt_follows_its_prompt():
             pytest.raises(zkit.ZkitError, match=r"a tensor per prompt .* does not fit the 2 rows"),
         ):
             last_logits(model, prompts[:2])
+
+
+def test_a_stretched_patch_changes_each_token_as_much_as_its_model_would():
+    model, made = tiny.shared(), torch.Generator().manual_seed(0)
+    space, like = (random_subspace(k, model.d_model, made) for k in (3, 9))
+    source = torch.randn(model.d_model, generator=made)
+
+    def change(edits):
+        with zkit.edit(model, edits):
+            return zkit.record(model, PROMPTS, "last", layers=[1])[:, 0]
+
+    plain = zkit.record(model, PROMPTS, "last", layers=[1])[:, 0]
+    mine = change([patch("layer", 1, source, space, like=like)]) - plain
+    theirs = change([patch("layer", 1, source, like)]) - plain
+    assert torch.allclose(mine.norm(dim=-1), theirs.norm(dim=-1), rtol=1e-4)
+    assert torch.allclose(space.project(mine), mine, atol=1e-4)
+    itself = change([patch("layer", 1, source, space, like=space)])
+    assert torch.equal(itself, change([patch("layer", 1, source, space)]))
 
 
 def test_an_fn_of_ones_own_takes_its_tensors():

@@ -176,3 +176,9 @@ def test_transport_of_a_single_token_is_refused():
         transport.plan(torch.ones(3, 4), torch.ones(3, 5))
     with pytest.raises(zkit.ZkitError, match="not finite"):
         transport.plan(torch.full((3, 4), torch.nan), torch.ones(3, 4))
+
+
+def test_tokens_are_of_the_script_that_they_are_written_in():
+    assert outcomes.tokens_by_script([" seven", "7", "七", "x七", "", "cold"]) == {"en": [0, 5], "zh": [2]}
+    with pytest.raises(zkit.ZkitError, match="none of 2 tokens is written in the script of zh"):
+        outcomes.tokens_by_script(["a", "1"])

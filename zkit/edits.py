@@ -90,19 +90,26 @@ def patch(
     subspace: Projector | None = None,
     positions: Positions = ALL,
     rows: slice | None = None,
+    like: Projector | None = None,
 ) -> Edit:
     """h <- h + P (source - h): move the part of the states inside ``subspace`` (default: all of it) to the source.
 
     ``source`` is one state [width], one per prompt [n_prompts, width], or one per token: a list with a tensor
     [n_tokens, width] for each prompt, from its first token on, whatever the padding. In this form a patch with the
-    states' own values adds exactly zero. The difference is taken in float32 or better. ZkitError if the source is not
-    finite; in a forward pass, if a token is chosen that has no source.
+    states' own values adds exactly zero. The difference is taken in float32 or better. With ``like``, it is stretched
+    for each token so that it changes the state as much as a patch inside ``like`` would: h <- h + c P (source - h), c =
+    |P_like (source - h)| / |P (source - h)|, for controls of equal change. ZkitError if the source is not finite; in a
+    forward pass, if a token is chosen that has no source.
     """
 
     def fn(h: Tensor, x: Tensor) -> Tensor:
         wide = h.to(torch.promote_types(h.dtype, torch.float32))
         change = x.to(wide.dtype) - wide
-        return wide + (change if subspace is None else subspace.project(change))
+        inside = change if subspace is None else subspace.project(change)
+        if like is None:
+            return wide + inside
+        norm = inside.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
+        return wide + inside * (like.project(change).norm(dim=-1, keepdim=True) / norm)
 
     return _with_vectors(site, layer, source, fn, positions, rows, "the source patched in")
 

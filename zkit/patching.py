@@ -95,24 +95,14 @@ def is_one_token(model: Model, answers: Sequence[str]) -> bool:
     return all(len(ids) == 1 for ids in model.tokenizer(list(answers), add_special_tokens=False)["input_ids"])
 
 
-def swap(layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | None = None) -> Edit:
-    """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without a space, all of it."""
-    return patch("layer", layer, source, space, LAST)
+def swap(
+    layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | None = None, like: Projector | None = None
+) -> Edit:
+    """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without a space, all of it.
 
-
-def same_norm(
-    states: Float[Tensor, "n d"], source: Float[Tensor, "n d"], space: Projector, like: Projector
-) -> Float[Tensor, "n d"]:
-    """The source that changes states inside ``space`` by as much as a swap inside ``like`` would.
-
-    h + c (s - h) with c = |P_like (s - h)| / |P_space (s - h)|.
-
-    The two can then be compared at equal change norm. A row that ``space`` does not change at all is left as it is.
+    With ``like``, stretched to change the state as much as a swap inside ``like`` would (:func:`zkit.edits.patch`).
     """
-    change = source - states
-    inside = space.project(change).norm(dim=-1, keepdim=True)
-    factor = like.project(change).norm(dim=-1, keepdim=True) / inside.clamp(min=1e-30)
-    return torch.where(inside > 0, states + factor * change, states)
+    return patch("layer", layer, source, space, LAST, like=like)
 
 
 def accuracy(said: Int[Tensor, " n"], expected: Sequence[int] | Int[Tensor, " n"]) -> Interval:

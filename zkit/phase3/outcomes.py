@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
 
 from zkit.errors import ZkitError
@@ -92,3 +93,20 @@ def published_language(text: str) -> str:
     letters = [c for c in text if c.isalpha()]
     share = sum("一" <= c <= "鿿" for c in letters) / len(letters) if letters else 0.0
     return "zh" if share > 0.5 else "en" if share < 0.1 else "mixed"
+
+
+def tokens_by_script(words: Sequence[str]) -> dict[str, list[int]]:
+    """Which of a tokenizer's words, given in their order, are of English ("en") and which of Chinese ("zh").
+
+    By the script of their letters; words of both scripts or of neither are in no list, so leave special tokens blank.
+    Raises ZkitError if a script has no word.
+    """
+    found: dict[str, list[int]] = {"en": [], "zh": []}
+    for token, word in enumerate(words):
+        latin, hanzi = re.search("[A-Za-z]", word) is not None, re.search("[一-鿿]", word) is not None
+        if latin != hanzi:
+            found["en" if latin else "zh"].append(token)
+    missing = [language for language, tokens in found.items() if not tokens]
+    if missing:
+        raise ZkitError(f"none of {len(words)} tokens is written in the script of {' or '.join(missing)}")
+    return found
