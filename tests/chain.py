@@ -10,13 +10,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
 from papermill.parameterize import parameterize_notebook
 from tiny_book import zkit
 
+from zkit import sources
 from zkit.pages import places
 from zkit.pages.worker import limited
 
@@ -32,36 +34,59 @@ class Made:
 
     root: Path
     done: subprocess.CompletedProcess[str]
-
-    @property
-    def folder(self) -> Path:
-        """The run folder: executed copies, and results in ``results/``."""
-        return self.root / "runs" / "smoke-embedded"
+    folder: Path
+    """The run folder: executed copies, and results in ``results/``."""
 
     @property
     def html(self) -> Path:
         return self.root / "_build" / "html"
 
 
-@functools.cache
-def smoke_run() -> Made:
-    """All chapters, executed on profile smoke and staged; once a session. Look at ``done`` before anything else."""
-    root = Path(tempfile.mkdtemp(prefix="zkit-smoke-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+def _room(name: str) -> Path:
+    """A folder that is gone when the session ends."""
+    room = Path(tempfile.mkdtemp(prefix=f"zkit-{name}-"))
+    atexit.register(shutil.rmtree, room, ignore_errors=True)
+    return room
+
+
+def _run(model: str) -> Made:
+    root = _room("smoke")
     for name in _BOOK:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("executed", "__pycache__", ".ipynb_checkpoints")
             shutil.copytree(ROOT / name, root / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, root / name)
-    return Made(root, zkit("book", "--root", root, "--profile", "smoke", "--no-build"))
+    done = zkit("book", "--root", root, "--profile", "smoke", "--model", model, "--no-build")
+    return Made(root, done, places.run_folder(root / "notebooks" / "any.ipynb", "smoke", model))
+
+
+@functools.cache
+def smoke_run() -> Made:
+    """All chapters, executed on profile smoke and staged; once a session. Look at ``done`` before anything else."""
+    return _run("embedded")
+
+
+@functools.cache
+def another_run() -> Made:
+    """The same on the embedded weights in a folder of another name: a model about which nothing special is known."""
+    return _run(str(shutil.copytree(sources.resolve("embedded").folder(), _room("another") / "another")))
 
 
 @functools.cache
 def smoke_book() -> Made:
     """The HTML book of :func:`smoke_run`; once a session. Look at ``done`` before anything else."""
-    root = smoke_run().root
-    return Made(root, zkit("book", "--root", root, "--profile", "smoke"))
+    made = smoke_run()
+    return replace(made, done=zkit("book", "--root", made.root, "--profile", "smoke"))
+
+
+@functools.cache
+def rerun() -> dict[str, tuple[Path, subprocess.CompletedProcess[str]]]:
+    """By chapter of the smoke run: a copy in a folder of its own, and what nbval says of it; as many at once as fit."""
+    executed = sorted(smoke_run().folder.glob("*.ipynb"))
+    copies = [throw_away(path, _room("nbval")) for path in executed]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return {copy.stem: (copy, done) for copy, done in zip(copies, pool.map(nbval, copies), strict=True)}
 
 
 def throw_away(executed: Path, folder: Path) -> Path:

@@ -13,17 +13,17 @@ from zkit import patching
 from zkit.organism.problems import interchange_problems, parallel_problems
 from zkit.phase3 import outcomes, transport
 from zkit.phase3.causal import CausalModel, Problem, check_parallel, swapped
-from zkit.phase3.problems import SPLITS, digits, opposites, pairs
+from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
 from zkit.phase3.texts import texts
 
 
-def two_steps(a, b, c):
+def stepped(a, b, c):
     causal = CausalModel("steps", lambda total, x: total * x[2], lambda n, lang: f"{lang} {n}", lambda x: x[0] + x[1])
     return Problem(causal, (a, b, c), {"en": "", "zh": ""})
 
 
 def test_a_swap_answers_by_what_was_moved():
-    target, source = two_steps(1, 2, 3), two_steps(4, 5, 6)
+    target, source = stepped(1, 2, 3), stepped(4, 5, 6)
 
     def answer(*variables):
         return swapped(target, source, variables, language="en", source_language="zh")
@@ -59,6 +59,17 @@ def test_digits_are_right_and_their_splits_disjoint():
     assert len(digits("test")) >= 50 and len(seen) == 85  # 30 sums in either order, 55 differences
     with pytest.raises(zkit.ZkitError, match="unknown split"):
         digits("all")
+
+
+def test_problems_of_two_steps_are_right_and_their_splits_disjoint():
+    seen = {}
+    for split in SPLITS:
+        for problem in two_steps(split):
+            a, b, c = problem.operands
+            assert problem.answer("zh") == str((a + b) * c) and problem.run("en")["intermediate"] == a + b
+            assert all(f"({a} + {b})" in text and str(c) in text for text in problem.prompts.values())
+            assert seen.setdefault((*sorted((a, b)), c), split) == split
+    assert len(seen) == 29
 
 
 def test_opposites_are_opposite_and_their_splits_disjoint():

@@ -82,3 +82,11 @@ MASK = {
 @pytest.mark.parametrize("name", MASK)
 def test_the_chapter_on_the_mask_uses_the_published_figure(name):
     assert constants("08_z_mask")[name] == PUBLISHED[MASK[name]]["value"]
+
+
+def test_the_chapter_on_patching_uses_the_published_counts():
+    found = constants("09_phase3a_patching")
+    for name, figure in (("Z", "z"), ("PERP", "z_perp"), ("FULL", "full")):
+        assert found[f"PUBLISHED_{name}"] == at(f"z.patch.{figure}_changed", "L32 k50")
+    assert list(found["PUBLISHED_RANDOM"]) == PUBLISHED["z.patch.random_changed"]["value"]
+    assert list(found["PUBLISHED_REST"]) == PUBLISHED["z.patch.random_complement_changed"]["value"]

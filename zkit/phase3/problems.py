@@ -1,4 +1,5 @@
-"""Problems for any model that speaks English and Chinese, with one-token answers: digits, and opposites.
+"""Problems for any model that speaks English and Chinese, with one-token answers: digits, in one step or two, and
+opposites.
 
 The embedded model has its own (:func:`zkit.organism.problems.interchange_problems`). Digits are the same token in both
 languages; the answers to opposites differ, so that language and content are two things to move.
@@ -16,6 +17,7 @@ LANGUAGES = ("en", "zh")
 SPLITS = ("train", "development", "test")
 
 _DIGITS = CausalModel("digits", lambda _, x: x[0] + x[2] if x[1] == "+" else x[0] - x[2], lambda n, _: str(n))
+_TWO_STEPS = CausalModel("two steps", lambda total, x: total * x[2], lambda n, _: str(n), lambda x: x[0] + x[1])
 _WORDINGS = (  # English, Chinese
     ("What is {a} {sign} {b}? Answer with one number only.", "计算 {a} {sign} {b}。只回答数字。"),
     ("Calculate {a} {sign} {b}. Reply with the number only.", "请计算{a}{word}{b}，只给出数字。"),
@@ -83,6 +85,26 @@ def digits(split: str) -> list[Problem]:
                         for en, zh in _WORDINGS
                     ]
     return found
+
+
+def two_steps(split: str) -> list[Problem]:
+    """(a + b) × c whose result is a digit, in two wordings, through the chat template; what is asked for is one number.
+
+    The splits are disjoint by operands, in either order of the sum. Raises ZkitError for an unknown split.
+    """
+    _check(split)
+    asked = [(a, b, c) for c in range(2, 10) for a in range(10) for b in range(10) if (a + b) * c <= 9]
+    return [
+        Problem(
+            _TWO_STEPS,
+            (a, b, c),
+            {lang: form.format(a=f"({a} + {b})", sign="×", word="乘", b=c) for lang, form in forms.items()},
+            category="two steps",
+        )
+        for a, b, c in asked
+        if split_of(f"two steps {min(a, b)} {max(a, b)} {c}") == split
+        for forms in (dict(zip(LANGUAGES, wording, strict=True)) for wording in _WORDINGS)
+    ]
 
 
 def opposites(split: str) -> list[Problem]:
