@@ -2,6 +2,8 @@
 PYTHON      ?= python3
 PROFILE     ?= embedded
 MODEL       ?=
+# What `make field` runs on a real model.
+CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates
 # Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example
 # make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
@@ -12,7 +14,7 @@ READY := $(VENV)/.ready
 # For tests and benchmarks; how many threads a chapter gets is for zkit/pages/cores.py to say.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book test field-test check bench clean setup lint
+.PHONY: help book field test field-test check bench clean setup lint
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +24,7 @@ help:
 	@echo "             TORCH_INDEX=<url>             another build of torch, such as a CPU one"
 	@echo "make test    set up and run all tests"
 	@echo "make field-test MODEL=<file.gguf>   run the tests that need a real model on it"
+	@echo "make field MODEL=<file.gguf>        run CHAPTERS on a real model and keep their pages in book/field"
 	@echo "make check   say which executed chapters are stale, and why"
 	@echo "make bench   measure speed as ratios side by side, into runs/bench.json"
 	@echo "make lint    ruff and mypy"
@@ -39,6 +42,12 @@ $(READY): requirements.txt pyproject.toml
 
 book: $(READY)
 	$(RUN) -m zkit book --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')
+
+field: $(READY)
+	$(if $(MODEL),,$(error name a model: make field MODEL=path/to/file.gguf))
+	@for chapter in $(CHAPTERS); do for verb in run keep; do \
+	  $(RUN) -m zkit $$verb notebooks/$$chapter.ipynb --profile field --model '$(MODEL)' || exit; \
+	done; done
 
 check: $(READY)
 	$(RUN) -m zkit check --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')

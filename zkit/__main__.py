@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkit run | book | check | steer | diagnose | ledger``."""
+"""The command line: ``python -m zkit run | keep | book | check | steer | diagnose | ledger``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def run(options: argparse.Namespace) -> int:
     """Execute one notebook, unless nothing that it was made from changed."""
     from zkit.pages import runner, sourcebook
 
-    clean = sourcebook.read(Path(options.notebook).expanduser())
-    given = sourcebook.typed(options.parameters, clean)
-    plan = sourcebook.plan(clean, options.profile, options.model, given)
+    plan = _plan(options)
     sourcebook.missing_needs(plan)
     report = runner.run([plan], force=options.force)
     if _failed(report):
@@ -40,6 +38,15 @@ def run(options: argparse.Namespace) -> int:
     if report.reworded:
         print(f"{plan.name} has new prose and was not executed again (--force does)")
     print(plan.executed)
+    return 0
+
+
+def keep(options: argparse.Namespace) -> int:
+    """Keep a chapter that `run` executed on another model as a page of the book."""
+    from zkit.pages import keeping, places
+
+    plan = _plan(options)
+    print(keeping.keep(plan, places.book_root(places.root_of(plan.clean.path))))
     return 0
 
 
@@ -133,6 +140,13 @@ def _contrast(options: argparse.Namespace) -> dict[str, Any]:
     return {"model": options.model, **{name: getattr(options, name) for name in names}}
 
 
+def _plan(options: argparse.Namespace) -> Plan:
+    from zkit.pages import sourcebook
+
+    clean = sourcebook.read(Path(options.notebook).expanduser())
+    return sourcebook.plan(clean, options.profile, options.model, sourcebook.typed(options.parameters, clean))
+
+
 def _plans(options: argparse.Namespace, root: Path) -> list[Plan]:
     from zkit.pages import places, sourcebook
 
@@ -171,10 +185,17 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     one = verb(run, "Execute one notebook with parameters of your own.")
-    one.add_argument("notebook")
-    one.add_argument(
-        "-p", dest="parameters", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; repeatable"
-    )
+    kept = verb(keep, "Keep a chapter that was executed on another model as a page of the book.")
+    for added in (one, kept):
+        added.add_argument("notebook")
+        added.add_argument(
+            "-p",
+            dest="parameters",
+            metavar="NAME=VALUE",
+            action="append",
+            default=[],
+            help="set a parameter; repeatable",
+        )
     whole = verb(book, "Execute what changed, then build the book.")
     whole.add_argument("--no-build", action="store_true", help="execute and stage only")
     whole.add_argument("--workers", type=int, help="chapters at a time (default: one a core, a large model alone)")

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from sphinx.application import Sphinx
 
-from zkbook import progress, tables
+from zkbook import kept, progress, tables
 from zkit import tables as html
 from zkit.claims import Claim, Status, Verdict
 from zkit.claims.boards import published, published_rule, since
@@ -32,11 +32,13 @@ _PARTS = ("counts", "progress", "published", "own", "silent")
 
 
 def gather(book: Path) -> Ledger:
-    """The shipped ledger with the verdicts of all staged chapters, in the order of the plan."""
+    """The shipped ledger with the verdicts of all staged chapters and kept pages, in the order of the plan."""
     ledger = shipped()
     for chapter in _plan(book):
-        for verdict in (tables.results(book, chapter["notebook"]) or {"claims": []})["claims"]:
-            ledger = ledger.add(Verdict.from_dict(verdict), chapter["notebook"])
+        name = chapter["notebook"]
+        for run, found in ((name, tables.results(book, name)), (_kept(name), kept.results(book, name))):
+            for verdict in found["claims"] if found else []:
+                ledger = ledger.add(Verdict.from_dict(verdict), run)
     return ledger
 
 
@@ -55,6 +57,7 @@ def part(book: Path, name: str) -> list[str]:
     theirs = [record for record in judged if (record.claim.published is not None) == (name == "published")]
     label = "Published conjectures" if name == "published" else "Claims of this book"
     links = {chapter["notebook"]: _link(book, chapter) for chapter in _plan(book)}
+    links |= {_kept(chapter["notebook"]): _link(book, chapter, kept.FOLDER) for chapter in _plan(book)}
     return [html.to_html([_row(record, links) for record in theirs], label)] if theirs else []
 
 
@@ -157,12 +160,17 @@ def _plan(book: Path) -> list[dict[str, Any]]:
     return tables.read(book / "chapters.yml")["chapters"]
 
 
-def _link(book: Path, chapter: dict[str, Any]) -> Html:
+def _kept(notebook: str) -> str:
+    """The run of a chapter's kept page, apart from that of the chapter."""
+    return f"{kept.FOLDER}/{notebook}"
+
+
+def _link(book: Path, chapter: dict[str, Any], folder: str = "executed") -> Html:
     """A link from the page in ``book/``; only the name of a chapter that has no page."""
     name = f"{chapter['notebook'].split('_')[0]} {chapter['title']}"
-    staged = (book / "executed" / f"{chapter['notebook']}.ipynb").is_file()
-    link = Html('<a href="executed/{}.html">{}</a>').format(chapter["notebook"], name)
-    return link if staged else Html.escape(name)
+    there = (book / folder / f"{chapter['notebook']}.ipynb").is_file()
+    link = Html('<a href="{}/{}.html">{}</a>').format(folder, chapter["notebook"], name)
+    return link if there else Html.escape(name)
 
 
 def _model(name: str) -> str:

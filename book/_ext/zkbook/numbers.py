@@ -1,4 +1,7 @@
-"""Number the figures of a page in their order, and let ``{ref}`fig-<key>``` refer to one."""
+"""Number the figures of a page in their order, and let ``{ref}`fig-<key>``` refer to one.
+
+A page kept from a real model has the figures of its chapter once more; a reference means the chapter's.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ def number(app: Sphinx, doctree: nodes.document) -> None:
         title = f"Figure {count}"
         written = text.replace(_NUMBER, f'<span class="zk-number">{title}. </span>', 1)
         raw.replace_self(nodes.raw("", written, **raw.attributes))
+        if app.env.docname.startswith("book/field/"):
+            continue
         key = found[1]
         domain.anonlabels[key] = app.env.docname, key  # type: ignore[attr-defined]
         domain.labels[key] = app.env.docname, key, title  # type: ignore[attr-defined]

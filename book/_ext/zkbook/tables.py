@@ -46,7 +46,7 @@ def answers(book: Path) -> list[str]:
 def chapters(book: Path) -> list[str]:
     plan = read(book / "chapters.yml")
     rows = [
-        (chapter["asks"], _link(book, chapter), verdict_of(results(book, chapter["notebook"])))
+        (chapter["asks"], _link(book, chapter) + _kept(book, chapter), verdict_of(results(book, chapter["notebook"])))
         for chapter in plan["chapters"]
     ]
     return table(("Question", "Chapter", "Verdict"), rows, widths=(50, 25, 25))
@@ -170,6 +170,12 @@ def _link(book: Path, chapter: dict[str, Any]) -> str:
     number, title = chapter["notebook"].split("_")[0], chapter["title"]
     staged = (book / "executed" / f"{chapter['notebook']}.ipynb").is_file()
     return f"{{doc}}`{number} {title} </book/executed/{chapter['notebook']}>`" if staged else f"{number} {title}"
+
+
+def _kept(book: Path, chapter: dict[str, Any]) -> str:
+    """A link to the chapter's page kept from a real model, where there is one."""
+    there = (book / "field" / f"{chapter['notebook']}.ipynb").is_file()
+    return f"; {{doc}}`on a real model </book/field/{chapter['notebook']}>`" if there else ""
 
 
 def _number(value: float) -> str:
