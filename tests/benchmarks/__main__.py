@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import zkit
-from tests.benchmarks import access, filled, gates, mask, parity, steering, true_shape
+from tests.benchmarks import access, filled, gates, mask, parity, patching, steering, true_shape
 
 
 def main() -> None:
@@ -40,9 +40,11 @@ def main() -> None:
         "generation with gates folded in against none": lambda: gates.folded_generation(model),
         "Z of one layer at Qwen2.5-3B's shape, thin against a full SVD per head": mask.against_full_svd,
         "Z of all 36 layers at Qwen2.5-3B's shape, seconds against 10": mask.all_layers,
+        "the table of chapter 09, one call against the published loop, prompt by prompt": lambda: patching.table(model),
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
         "chapter 00 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_00,
         "chapter 04 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_04,
+        "chapter 09 on a random Qwen2.5-3B shape, memory against 16 GiB": true_shape.chapter_09,
     }
     found = {}
     for name, measure in measurements.items():

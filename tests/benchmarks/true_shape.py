@@ -1,4 +1,4 @@
-"""Chapters on a random model of the true Qwen3-0.6B shape, through plain papermill, by folder."""
+"""Chapters on a random model of the shape of the published one, through plain papermill, by folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
+from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, Qwen2Config, Qwen3Config
 
 from zkit.sources import resolve
 
@@ -25,12 +25,17 @@ QWEN3_06B = dict(
     num_key_value_heads=8, head_dim=128, max_position_embeddings=40_960, rope_theta=1_000_000.0,
     rms_norm_eps=1e-6, tie_word_embeddings=True,
 )  # fmt: skip
+QWEN25_3B = dict(
+    vocab_size=151_936, hidden_size=2048, intermediate_size=11_008, num_hidden_layers=36, num_attention_heads=16,
+    num_key_value_heads=2, max_position_embeddings=32_768, rope_theta=1_000_000.0, rms_norm_eps=1e-6,
+    tie_word_embeddings=True,
+)  # fmt: skip
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, kind: type[PretrainedConfig] = Qwen3Config, shape: dict[str, Any] = QWEN3_06B) -> Path:
     """Write a random bfloat16 checkpoint of the shape, with the embedded model's tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(resolve("embedded").location)
-    config = Qwen3Config(**QWEN3_06B, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    config = kind(**shape, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -52,11 +57,24 @@ def chapter_04(limit_gib: float = 8.0) -> dict[str, Any]:
     return _chapter("04_steering", small, limit_gib)
 
 
-def _chapter(name: str, small: dict[str, Any], limit_gib: float, says: str = "") -> dict[str, Any]:
+def chapter_09(limit_gib: float = 16.0) -> dict[str, Any]:
+    """Peak memory of papermill and its kernel over the limit, with two problems and ten new tokens."""
+    small = {"n_problems": 2, "n_prompts": 2, "n_random": 1, "steps": 1, "max_new_tokens": 10}
+    return _chapter("09_phase3a_patching", small, limit_gib, kind=Qwen2Config, shape=QWEN25_3B)
+
+
+def _chapter(
+    name: str,
+    small: dict[str, Any],
+    limit_gib: float,
+    says: str = "",
+    kind: type[PretrainedConfig] = Qwen3Config,
+    shape: dict[str, Any] = QWEN3_06B,
+) -> dict[str, Any]:
     """Run a chapter with small parameters; its page must say what ``says`` is."""
     work = Path(tempfile.mkdtemp(prefix="zkit-true-shape-"))
     try:
-        model, executed = make(work / "qwen3-0.6b-random"), work / "executed.ipynb"
+        model, executed = make(work / "random", kind, shape), work / "executed.ipynb"
         small = small | {"profile": "smoke"}
         given = small | {"model": str(model), "dtype": "bfloat16", "out": str(work / "out")}
         start = time.perf_counter()
