@@ -13,7 +13,7 @@ from zkit.errors import ZkitError
 from zkit.gating import Gates, Question, Task
 from zkit.organism.probes import gates, interchange, record
 from zkit.organism.probes.interchange import fit_problems, pairs
-from zkit.phase3.fits import LANGUAGE_DIRECTIONS, contrastive_space, language_space
+from zkit.phase3.fits import contrastive_space, language_space
 from zkit.stats import Interval
 
 
@@ -36,8 +36,8 @@ def test_planted_language_and_content_are_told_apart():
     size = 3 + torch.randn(200, 1, generator=generator)
     en, zh = content - size * axes[10], content + size * axes[10]
     en, zh = (x + 0.01 * torch.randn(x.shape, generator=generator) for x in (en, zh))
-    language = language_space(en, zh)
-    assert language.k == LANGUAGE_DIRECTIONS
+    language = language_space(en, zh, 3)
+    assert language.k == 3
     assert language.project(axes[10]).norm() > 0.99
     found = contrastive_space(en, zh, language, 6)
     assert all(found.project(axes[i]).norm() > 0.95 for i in range(6))

@@ -14,11 +14,13 @@ from torch import Tensor
 from zkit.errors import ZkitError
 from zkit.subspaces import Projector, Subspace, low_variance, principal, random_subspace, spanned_by
 
-LANGUAGE_DIRECTIONS = 3
 
+def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], k: int = 1) -> Subspace:
+    """The mean difference between the languages and the k - 1 leading directions of its variation over problems.
 
-def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], k: int = LANGUAGE_DIRECTIONS) -> Subspace:
-    """The mean difference between the languages and the k - 1 leading directions of its variation over problems."""
+    The further directions may carry more than language: where a model is nearer to its answer in one language than in
+    the other, the difference varies with the answer.
+    """
     check_pairs(en, zh)
     difference = zh - en
     mean = difference.mean(0, keepdim=True)
@@ -92,14 +94,15 @@ def fitted(
     *,
     answers: Float[Tensor, "n_answers d"] | None = None,
     gamma: Float[Tensor, " d"] | None = None,
+    n_language: int = 1,
     seed: int = 0,
 ) -> dict[str, Projector]:
-    """The controls by name, of k dimensions each but for the language directions and their complement.
+    """The controls by name, of k dimensions each but for the ``n_language`` language directions and their complement.
 
     ``answers``, ``gamma``: as for :func:`unembedding_space`, which is left out without them and has as many directions
     as the answers allow. Raises ZkitError for states of different problems, and for a k larger than their rank.
     """
-    language = language_space(en, zh)
+    language = language_space(en, zh, n_language)
     both = torch.cat((en, zh))
     spaces: dict[str, Projector] = {
         "language": language,

@@ -25,6 +25,7 @@ from zkit.stats import Interval, wilson
 from zkit.subspaces import Subspace, random_subspace
 
 K = 20
+LANGUAGE_DIRECTIONS = 3
 RANDOM_DRAWS = 5
 DEVELOPMENT_SHARE = 0.5  # of the kept answers; the layer is chosen on these
 
@@ -97,7 +98,7 @@ def moved(model: Model, given: Pairs, other: Float[Tensor, "n d"], layer: int, s
 
 def spaces(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"]) -> tuple[Subspace, Subspace]:
     """The language directions and the contrastive subspace of a layer, from its states of the problems for fitting."""
-    language = language_space(en, zh)
+    language = language_space(en, zh, LANGUAGE_DIRECTIONS)
     return language, contrastive_space(en, zh, language, K)
 
 
