@@ -31,7 +31,13 @@ _PAIRS = (
     "thick thin 厚 薄, wide narrow 宽 窄, love hate 爱 恨, buy sell 买 卖, east west 东 西, man woman 男 女, "
     "win lose 赢 输, full empty 满 空, deep shallow 深 浅, life death 生 死, happy sad 喜 悲, come go 来 去, "
     "sweet bitter 甜 苦, light dark 明 暗, push pull 推 拉, rise fall 升 降, sky earth 天 地, "
-    "positive negative 正 负, friend enemy 友 敌, husband wife 夫 妻, question answer 问 答, advance retreat 进 退"
+    "positive negative 正 负, friend enemy 友 敌, husband wife 夫 妻, question answer 问 答, advance retreat 进 退, "
+    "day night 日 夜, father mother 父 母, start end 始 终, first last 首 末, gain loss 得 失, attack defend 攻 守, "
+    "add subtract 加 减, multiply divide 乘 除, teach learn 教 学, remember forget 记 忘, cry laugh 哭 笑, "
+    "spring autumn 春 秋, summer winter 夏 冬, guest host 客 主, public private 公 私, odd even 奇 偶, "
+    "loose tight 松 紧, busy free 忙 闲, straight curved 直 弯, float sink 浮 沉, ancient modern 古 今, "
+    "male female 雄 雌, single double 单 双, lazy diligent 懒 勤, beautiful ugly 美 丑, "
+    "horizontal vertical 横 竖, asleep awake 睡 醒, success failure 成 败, send receive 发 收"
 )
 
 
