@@ -134,6 +134,7 @@ def test_outputs_left_in_a_source_are_found(tmp_path):
 
 
 @pytest.mark.chain
+@pytest.mark.xdist_group("another model")
 @of_each_chapter
 def test_every_figure_in_the_prose_exists_for_another_model_too(path):
     made = chain.another_run()

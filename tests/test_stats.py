@@ -15,6 +15,7 @@ from zkit.stats import (
     bootstrap_mean,
     bootstrap_ratio,
     clustered_mean,
+    crossed_means,
     holm,
     mcnemar,
     permutation_p,
@@ -160,3 +161,28 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(ps, level):
     found = holm(ps)
     assert {i for i, p in enumerate(found) if p <= level} == rejected
     assert [found[i] for i in order] == sorted(found)
+
+
+def test_crossed_means_count_items_and_not_pairs():
+    first, second = [a for a in "abcd" for b in "abcd" if a != b], [b for a in "abcd" for b in "abcd" if a != b]
+    hits = [float(b == "a") for b in second]  # one source makes all of it
+    (got,), alone = crossed_means([hits], first, second), clustered_mean(hits, first)
+    assert got.value == pytest.approx(0.25) and got.n == 4
+    assert got.high - got.low > alone.high - alone.low  # targets alone agree, and hide the source
+    zero, one, half = crossed_means([[0.0] * 12, [1.0] * 12, [-0.5] * 12], first, second)
+    assert zero == wilson(0, 4) and one == wilson(4, 4)
+    assert (half.value, half.low, half.high) == pytest.approx((-0.5, -0.5, -0.5))
+    for bad in (([[1.0]], ["a", "b"], ["b", "a"]), ([[float("nan")]], ["a"], ["b"]), ([[]], [], [])):
+        with pytest.raises(zkit.ZkitError, match="finite ones for each"):
+            crossed_means(*bad)
+
+
+def test_crossed_means_cover_where_items_rule_in_both_roles():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        easy, given = rng.random((2, 20)) < 0.7
+        pairs = [(i, (i + step) % 20) for i in range(20) for step in (1, 5, 11)]
+        hits = [float(easy[i] and given[j]) for i, j in pairs]
+        (got,) = crossed_means([hits], [f"{i}" for i, _ in pairs], [f"{j}" for _, j in pairs])
+        covered += got.low <= 0.49 <= got.high
+    assert covered >= 180

@@ -86,6 +86,38 @@ def clustered_mean(
     return bootstrap_mean(means, level, seed=seed)
 
 
+def crossed_means(
+    rows: Sequence[Sequence[float]] | NDArray[Any],
+    first: Sequence[str],
+    second: Sequence[str],
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> list[Interval]:
+    """The mean of each row over pairs of items that come from one list, with an interval over the items.
+
+    ``first`` and ``second`` name the items of each pair. Items are drawn with replacement, once for both roles, and a
+    pair counts as often as the product of its items (the pigeonhole bootstrap, Owen 2007): pairs that share an item are
+    not independent. n is the number of items that stand first; for shares of 0 or 1 throughout, Wilson's interval for
+    so many. Raises ZkitError for rows and names of different lengths and values that are not finite.
+    """
+    x = np.atleast_2d(np.asarray(rows, dtype=float))
+    if not x.shape[1] == len(first) == len(second) or x.shape[1] == 0 or not np.isfinite(x).all():
+        raise ZkitError(f"values {x.shape} of pairs of {len(first)} and {len(second)} items; give finite ones for each")
+    names = {name: i for i, name in enumerate(dict.fromkeys((*first, *second)))}
+    counts = np.random.default_rng(seed).multinomial(len(names), [1 / len(names)] * len(names), size=draws)
+    weights = counts[:, [names[a] for a in first]] * counts[:, [names[b] for b in second]]
+    weights = weights[weights.sum(1) > 0]
+    low, high = np.quantile(x @ weights.T / weights.sum(1), ((1 - level) / 2, (1 + level) / 2), axis=1)
+    n = len(set(first))
+    return [
+        wilson(round(row[0]) * n, n, level)
+        if set(row) in ({0.0}, {1.0})
+        else Interval(float(row.mean()), float(a), float(b), n)
+        for row, a, b in zip(x, low, high, strict=True)
+    ]
+
+
 def bootstrap_ratio(
     above: Sequence[float], below: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> Interval:

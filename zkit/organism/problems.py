@@ -92,7 +92,13 @@ def interchange_problems(split: str, kind: str | None = None) -> list[CausalProb
     Raises ZkitError as it does.
     """
     return [
-        CausalProblem(_CAUSAL[p.kind], p.operands, {"en": str(p.en.prompt), "zh": str(p.zh.prompt)}, category=p.kind)
+        CausalProblem(
+            _CAUSAL[p.kind],
+            p.operands,
+            {"en": str(p.en.prompt), "zh": str(p.zh.prompt)},
+            category=p.kind,
+            unit=" ".join(map(str, (p.kind, *sorted(p.operands[:2]), *p.operands[2:]))),  # a sum in both orders
+        )
         for p in parallel_problems(split, kind)
     ]
 

@@ -54,6 +54,7 @@ class Problem:
     """One problem in two languages: what its prompts ask, and the causal model that answers.
 
     prompts: by language ("en", "zh"); chat: whether they go through the chat template, or are plain text.
+    unit: the name of what no split and no interval takes apart, such as a sum in both orders and all wordings.
     """
 
     causal: CausalModel
@@ -61,6 +62,7 @@ class Problem:
     prompts: dict[str, str]
     chat: bool = True
     category: str = ""
+    unit: str = ""
 
     def run(self, language: str) -> dict[str, Any]:
         return self.causal.run(self.operands, language)
@@ -108,6 +110,11 @@ class Swaps:
     def twin_prompts(self) -> list[str]:
         """The targets as they are asked in the language of the sources."""
         return [problem.prompts[self.source_language] for problem in self.targets]
+
+    @property
+    def units(self) -> tuple[list[str], list[str]]:
+        """The units of the targets and of the sources: what intervals over pairs draw."""
+        return [problem.unit for problem in self.targets], [problem.unit for problem in self.sources]
 
     def answers(self, *variables: str) -> list[str]:
         """What each target answers once these variables have their source's values; its own answer without any."""

@@ -87,6 +87,7 @@ def digits(split: str) -> list[Problem]:
                             (a, sign, b),
                             {"en": en.format(a=a, sign=sign, b=b), "zh": zh.format(a=a, sign=sign, b=b, word=word)},
                             category="sum" if sign == "+" else "difference",
+                            unit=name,
                         )
                         for en, zh in _WORDINGS
                     ]
@@ -106,9 +107,10 @@ def two_steps(split: str) -> list[Problem]:
             (a, b, c),
             {lang: form.format(a=f"({a} + {b})", sign="×", word="乘", b=c) for lang, form in forms.items()},
             category="two steps",
+            unit=unit,
         )
         for a, b, c in asked
-        if split_of(f"two steps {min(a, b)} {max(a, b)} {c}") == split
+        if split_of(unit := f"two steps {min(a, b)} {max(a, b)} {c}") == split
         for forms in (dict(zip(LANGUAGES, wording, strict=True)) for wording in _WORDINGS)
     ]
 
@@ -126,12 +128,12 @@ def opposites(split: str) -> list[Problem]:
     }
     found = []
     for pair, row in enumerate(_WORDS):
-        if split_of(f"opposites {row[0]}") != split:
+        if split_of(unit := f"opposites {row[0]}") != split:
             continue
         for side in (0, 1):
             asked = {"en": f"The opposite of {row[side]} is", "zh": f"{row[2 + side]}的反义词是"}
             prompts = {language: head[language] + asked[language] for language in LANGUAGES}
-            found.append(Problem(_OPPOSITES, (pair, side), prompts, chat=False, category="opposite"))
+            found.append(Problem(_OPPOSITES, (pair, side), prompts, chat=False, category="opposite", unit=unit))
     return found
 
 

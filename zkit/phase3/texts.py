@@ -105,7 +105,7 @@ _PROBLEMS: tuple[tuple[str, str, str, Callable[[], Any]], ...] = (
 def texts(cue: bool = False) -> list[Problem]:
     """The twenty problems, through the chat template; with ``cue`` each asks for the answer alone."""
     return [
-        Problem(_TEXT, compute, {"en": en + CUE["en"] * cue, "zh": zh + CUE["zh"] * cue}, category=category)
+        Problem(_TEXT, compute, {"en": en + CUE["en"] * cue, "zh": zh + CUE["zh"] * cue}, category=category, unit=en)
         for category, en, zh, compute in _PROBLEMS
     ]
 

@@ -86,7 +86,8 @@ class Chosen:
 
 
 def chosen(model: Model) -> Chosen:
-    """Layers and k by rule, from the weights alone: the boundary is where Z changes most from a layer to the next.
+    """Layers and k by rule, from the weights alone: the boundary is the layer after which the similarity of Z to the
+    next drops most from that to the one before (:func:`zkit.phase3.z.phase_boundary`).
 
     Raises ZkitError as :func:`attention` and :func:`zkit.phase3.z.phase_boundary` do.
     """
