@@ -193,3 +193,21 @@ def test_tokens_are_of_the_script_that_they_are_written_in():
     assert outcomes.tokens_by_script([" seven", "7", "七", "x七", "", "cold"]) == {"en": [0, 5], "zh": [2]}
     with pytest.raises(zkit.ZkitError, match="none of 2 tokens is written in the script of zh"):
         outcomes.tokens_by_script(["a", "1"])
+
+
+@pytest.mark.parametrize("of", [digits, opposites, two_steps])
+def test_a_unit_is_in_one_split_and_holds_all_that_is_alike(of):
+    split_of_unit = {}
+    for split in SPLITS:
+        for problem in of(split):
+            assert problem.unit
+            assert split_of_unit.setdefault(problem.unit, split) == split
+    units = {p.unit for p in digits("test") if p.category == "sum"}
+    assert len(units) < len([p for p in digits("test") if p.category == "sum"]) / 2  # two orders of two wordings
+
+
+@pytest.mark.parametrize("kind", ["sum", "difference", "two-step"])
+def test_units_of_number_words_are_in_one_split(kind):
+    train, test = ({p.unit for p in interchange_problems(split, kind)} for split in ("train", "test"))
+    assert train and test and "" not in train | test
+    assert not train & test
