@@ -1,11 +1,15 @@
 """Links inside the built book: every page, file and anchor they name is there. Needs no browser and no network."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import chain
 import pytest
 from visit import pages
+
+from zkit.pages import places
 
 OWN = [*pages(), "genindex.html", "search.html"]
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
@@ -63,3 +67,23 @@ def test_plotly_is_loaded_exactly_where_there_is_a_plot(built_book, path):
     has_plot = 'class="zk-plot"' in text or 'class="zk-plotly"' in text
     assert ("plotly.min.js" in text) == has_plot
     assert text.count("plotly.min.js") <= 1
+
+
+def tagged(tag):
+    """Chapters with a cell of this tag."""
+    found = ((path.stem, json.loads(path.read_text(encoding="utf-8"))["cells"]) for path in places.chapters(chain.ROOT))
+    return [name for name, cells in found if any(tag in cell["metadata"].get("tags", []) for cell in cells)]
+
+
+@pytest.mark.parametrize("name", tagged("finding"))
+def test_the_finding_stands_under_the_question(built_book, name):
+    page = (built_book / "book" / "executed" / f"{name}.html").read_text(encoding="utf-8")
+    assert page.count('class="zk-finding"') == 1
+    assert page.index("</h1>") < page.index('class="zk-finding"') < page.index("<h2>")
+
+
+@pytest.mark.parametrize("name", tagged("finding"))
+def test_folds_have_names(built_book, name):
+    page = (built_book / "book" / "executed" / f"{name}.html").read_text(encoding="utf-8")
+    assert '<p class="collapsed admonition-title">Code: the finding</p>' in page
+    assert page.count("Show code cell source") <= 2  # what opens and what closes a chapter

@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import vendor
 
-from zkbook import finding, gallery, kept, ledger, markup, numbers, scripts, tables
+from zkbook import finding, folds, gallery, kept, ledger, markup, numbers, scripts, tables
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", lambda *_: vendor.vendor())
-    for part in (scripts, finding, numbers, tables, kept, ledger, gallery, markup):
+    for part in (scripts, finding, folds, numbers, tables, kept, ledger, gallery, markup):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,23 +10,28 @@ TAG = "tag_finding"
 _OPEN = '<div class="zk-finding" role="region" aria-label="The finding"><p class="zk-finding-title">The finding</p>'
 
 
+def question(doctree: nodes.document) -> nodes.paragraph | None:
+    """The first paragraph of the page's text; those of a notebook's metadata come before and are no text."""
+    return next((p for p in doctree.findall(nodes.paragraph) if isinstance(p.parent, nodes.section)), None)
+
+
 def move(app: Sphinx, doctree: nodes.document) -> None:
     """Put the cell behind the first paragraph of the page, in a box. Warns where a page has several."""
     found = [node for node in doctree.findall(nodes.container) if TAG in node.get("classes", [])]
-    question = next(iter(doctree.findall(nodes.paragraph)), None)
-    if not found or question is None:
+    asked = question(doctree)
+    if not found:
         return
-    if len(found) > 1:
-        message = "%s has %d cells tagged finding; a page has one box at its top"
-        logging.getLogger(__name__).warning(message, app.env.docname, len(found))
+    if len(found) > 1 or asked is None:
+        message = "%s has %d cells tagged finding, and %s for a box to stand under; a page has one of each"
+        logging.getLogger(__name__).warning(message, app.env.docname, len(found), "a paragraph" if asked else "nothing")
         return
     cell = found[0]
     cell.parent.remove(cell)
-    place = question.parent.index(question) + 1
+    place = asked.parent.index(asked) + 1
     box = [nodes.raw("", _OPEN, format="html"), cell, nodes.raw("", "</div>", format="html")]
-    question.parent.children[place:place] = box
+    asked.parent.children[place:place] = box
     for node in box:
-        node.parent = question.parent
+        node.parent = asked.parent
 
 
 def setup(app: Sphinx) -> None:

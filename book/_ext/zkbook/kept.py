@@ -12,7 +12,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from zkbook import tables
+from zkbook import finding, tables
 from zkit.errors import ZkitError
 from zkit.foreign import code
 from zkit.pages import notebook, provenance
@@ -54,13 +54,13 @@ def link(app: Sphinx, doctree: nodes.document) -> None:
     """Under the finding of a chapter, or its question, say where it stands on a real model."""
     folder, _, chapter = app.env.docname.rpartition("/")
     model = page(Path(app.srcdir) / "book", chapter) if folder == "book/executed" else None
-    question = next(iter(doctree.findall(nodes.paragraph)), None)
-    if model is None or question is None:
+    asked = finding.question(doctree)
+    if model is None or asked is None:
         return
     target = nodes.reference("", "", nodes.literal(text=model), refuri=f"../{FOLDER}/{chapter}.html", internal=True)
     said = nodes.paragraph("", "", nodes.Text("The same chapter on a real model: "), target, nodes.Text("."))
     said["classes"].append("zk-kept")
-    question.parent.insert(question.parent.index(question) + 1, said)
+    asked.parent.insert(asked.parent.index(asked) + 1, said)
 
 
 def setup(app: Sphinx) -> None:
