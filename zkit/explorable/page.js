@@ -87,7 +87,7 @@
       const axis = { zeroline: false, automargin: true, fixedrange: true, gridcolor: faint(), linecolor: ink() };
       const layout = {
         margin: { l: 50, r: 12, t: 28, b: 45 },
-        showlegend: beside.length > 0, legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 12 } }, hovermode: "closest",
+        showlegend: beside.length > 0, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { size: 12 } }, hovermode: "closest",
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: { color: ink(), size: 13, family: "inherit" },
         title: { text: ylabel, font: { size: 13 }, x: 0, xanchor: "left", y: 1, yanchor: "top", pad: { t: 6 } },

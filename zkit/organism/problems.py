@@ -97,7 +97,7 @@ def interchange_problems(split: str, kind: str | None = None) -> list[CausalProb
             p.operands,
             {"en": str(p.en.prompt), "zh": str(p.zh.prompt)},
             category=p.kind,
-            unit=" ".join(map(str, (p.kind, *sorted(p.operands[:2]), *p.operands[2:]))),  # a sum in both orders
+            unit=f"{p.kind} {p.operands}",
         )
         for p in parallel_problems(split, kind)
     ]
