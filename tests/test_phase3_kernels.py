@@ -161,7 +161,7 @@ def test_what_is_planted_is_found():
     ("test", "null"), [(language_test, {"shift": 0.0}), (pairing_test, {"content": 0.0, "shift": 1.0})]
 )
 def test_where_nothing_is_planted_p_is_even(test, null):
-    """Tokens of one prompt are alike, which would fool a permutation of tokens; the other effect is there at full size."""
+    """Tokens of one prompt are alike, which would fool a permutation of tokens; the other effect is there in full."""
     found = [test(Blocks.of(*pairs(12, **null, seed=1000 * s), 3.0), draws=199, seed=s).p for s in range(200)]
     for level in (0.05, 0.2, 0.5):
         below = sum(p <= level for p in found)

@@ -101,8 +101,8 @@ def positive(lengthscale: Float[Tensor, " d"] | float, like: Tensor) -> Float[Te
     scale = torch.as_tensor(lengthscale, dtype=like.dtype, device=like.device)
     if scale.dim() > 1 or scale.numel() not in (1, like.shape[-1]) or not bool((scale > 0).all()):
         raise ZkitError(
-            f"a lengthscale is positive, one for each of {like.shape[-1]} dimensions or one for all; got "
-            f"{tuple(scale.shape)} from {float(scale.min()):.3g}. Optimise its logarithm, and it stays positive"
+            f"a lengthscale is positive, one for each of {like.shape[-1]} dimensions or one for all, got "
+            f"{tuple(scale.shape)} from {float(scale.detach().min()):.3g}. Optimise its logarithm"
         )
     return scale.expand(like.shape[-1])
 
