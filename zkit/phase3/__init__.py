@@ -4,6 +4,7 @@ Source: the Phase 3 specification (causal identification of Z, Qwen2.5-3B). Tens
 sees a model.
 """
 
+from zkit.phase3.kernels import mmd2
 from zkit.phase3.weights import attention, z_mask
 
-__all__ = ["attention", "z_mask"]
+__all__ = ["attention", "mmd2", "z_mask"]

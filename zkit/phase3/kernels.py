@@ -1,0 +1,217 @@
+"""The ARD-RBF kernel and the maximum mean discrepancy between clouds of tokens.
+
+Sources: the Phase 3 specification, C.1 and C.2; Gretton et al. 2012, "A Kernel Two-Sample Test" (estimator, witness,
+permutation). Inputs are scaled by 1/l and compared by matrix products: no tensor [n, m, d] is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zkit.errors import ZkitError
+from zkit.stats import permutation_p
+
+
+def kernel(
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"], lengthscale: Float[Tensor, " d"]
+) -> Float[Tensor, "*batch n m"]:
+    """k_l(x, y) = exp(-1/2 sum_j (x_j - y_j)^2 / l_j^2). Distances are taken from the middle of ``y``, for accuracy."""
+    middle = y.detach().mean(dim=-2, keepdim=True)
+    first, second = (x - middle) / lengthscale, (y - middle) / lengthscale
+    squared = first.square().sum(-1).unsqueeze(-1) + second.square().sum(-1).unsqueeze(-2)
+    return (-0.5 * (squared - 2 * first @ second.mT).clamp_min(0)).exp()
+
+
+def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], lengthscale: Float[Tensor, " d"] | float) -> Tensor:
+    """MMD^2 between two clouds under the kernel, unbiased: below zero about half of the time if they are alike.
+
+    mean of k(x_i, x_i') over i != i', plus that of k(y_j, y_j'), minus twice the mean of k(x_i, y_j). A single
+    ``lengthscale`` counts for every dimension. Differentiable in all three. Raises ZkitError for clouds of another
+    width, of fewer than two tokens, with NaN, and for a lengthscale that is not positive.
+    """
+    return mmd2_of_pairs(Clouds.of([x]), Clouds.of([y]), lengthscale)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Clouds:
+    """Clouds of tokens of different sizes in one padded batch; what is padded is left out of every mean.
+
+    states: [n_clouds, most tokens, d]. real: which tokens are there.
+    """
+
+    states: Float[Tensor, "n_clouds t d"]
+    real: Bool[Tensor, "n_clouds t"]
+
+    @classmethod
+    def of(cls, clouds: Sequence[Float[Tensor, "tokens d"]]) -> Self:
+        """From one tensor [tokens, d] for each. Raises ZkitError for another shape, a cloud of one token and NaN."""
+        if not clouds or any(c.dim() != 2 or c.shape[1] != clouds[0].shape[1] for c in clouds):
+            raise ZkitError(f"clouds are tensors [tokens, d] of one d, got {[tuple(c.shape) for c in clouds][:5]}")
+        for i, cloud in enumerate(clouds):
+            if len(cloud) < 2:
+                raise ZkitError(
+                    f"cloud {i} has {len(cloud)} token: the unbiased estimate needs two; use longer prompts, or count "
+                    "more of their tokens"
+                )
+            if not bool(cloud.isfinite().all()):
+                raise ZkitError(f"cloud {i} holds NaN or infinity; look at what it was recorded from")
+        real = torch.zeros(len(clouds), max(map(len, clouds)), dtype=torch.bool, device=clouds[0].device)
+        for row, cloud in zip(real, clouds, strict=True):
+            row[: len(cloud)] = True
+        return cls(torch.nn.utils.rnn.pad_sequence(list(clouds), batch_first=True), real)
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    @property
+    def sizes(self) -> Float[Tensor, " n_clouds"]:
+        return self.real.sum(1).to(self.states.dtype)
+
+    def tokens(self) -> Float[Tensor, "all_tokens d"]:
+        """The tokens of all clouds, one below the other."""
+        return self.states[self.real]
+
+
+def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, " n_pairs"]:
+    """MMD^2 (:func:`mmd2`) between the i-th cloud of ``x`` and the i-th of ``y``, for all i at once."""
+    if len(x) != len(y) or x.states.shape[-1] != y.states.shape[-1]:
+        raise ZkitError(
+            f"pairs of clouds need as many of each, of one width: {tuple(x.states.shape)}, {tuple(y.states.shape)}"
+        )
+    scale = positive(lengthscale, x.states)
+
+    def mean(a: Clouds, b: Clouds, apart: bool) -> Tensor:
+        both = a.real.unsqueeze(2) & b.real.unsqueeze(1)
+        if apart:
+            both = both & ~torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
+        n = a.sizes * (b.sizes - 1 if apart else b.sizes)
+        return (kernel(a.states, b.states, scale) * both).sum((1, 2)) / n
+
+    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+
+
+def positive(lengthscale: Float[Tensor, " d"] | float, like: Tensor) -> Float[Tensor, " d"]:
+    """A lengthscale for each dimension. ZkitError unless there is one positive number for each, or one for all."""
+    scale = torch.as_tensor(lengthscale, dtype=like.dtype, device=like.device)
+    if scale.dim() > 1 or scale.numel() not in (1, like.shape[-1]) or not bool((scale > 0).all()):
+        raise ZkitError(
+            f"a lengthscale is positive, one for each of {like.shape[-1]} dimensions or one for all, got "
+            f"{tuple(scale.shape)} from {float(scale.detach().min()):.3g}. Optimise its logarithm"
+        )
+    return scale.expand(like.shape[-1])
+
+
+def median_distance(tokens: Float[Tensor, "n d"], most: int = 2000, seed: int = 0) -> float:
+    """The median distance between two tokens, of at most ``most`` drawn ones: the usual bandwidth for one lengthscale.
+
+    With l_j = median for all j a typical pair has k = exp(-1/2); with l_j = 1 and d = 2048 it has 0, and no gradient.
+    Raises ZkitError where more than half of the pairs coincide.
+    """
+    drawn = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))[:most]
+    found = float(torch.pdist(tokens[drawn.to(tokens.device)].double()).median()) if len(drawn) > 1 else 0.0
+    if not found > 0:
+        raise ZkitError(
+            f"the median distance between {len(drawn)} tokens is {found}: most of them are one and the same, and no "
+            "bandwidth can be taken from them"
+        )
+    return found
+
+
+def witness(
+    points: Float[Tensor, "p d"],
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    lengthscale: Float[Tensor, " d"] | float,
+) -> Float[Tensor, " p"]:
+    """f(t) = mean_i k(t, x_i) - mean_j k(t, y_j): positive where there is more of x than of y (Gretton et al. 2012)."""
+    scale = positive(lengthscale, points)
+    return kernel(points, x, scale).mean(1) - kernel(points, y, scale).mean(1)
+
+
+def block_means(clouds: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, "n_clouds n_clouds"]:
+    """Mean of k over the tokens of two clouds, for every two; on the diagonal over pairs of *different* tokens.
+
+    What a test that exchanges whole clouds needs of the tokens: it is taken once.
+    """
+    scale = positive(lengthscale, clouds.states)
+    found = torch.zeros(len(clouds), len(clouds), dtype=clouds.states.dtype, device=clouds.states.device)
+    for i, (states, real) in enumerate(zip(clouds.states, clouds.real, strict=True)):
+        sums = (kernel(states[real].expand(len(clouds), -1, -1), clouds.states, scale) * clouds.real.unsqueeze(1)).sum(
+            (1, 2)
+        )
+        own = clouds.sizes[i]
+        found[i] = sums / (own * clouds.sizes)
+        found[i, i] = (sums[i] - own) / (own * (own - 1))  # k(x, x) = 1
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """What the tokens of N pairs of clouds say of each other: means of k over the tokens of any two clouds.
+
+    zh, en: within a language, on the diagonal over different tokens. across: zh in rows, en in columns.
+    """
+
+    zh: Float[Tensor, "N N"]
+    en: Float[Tensor, "N N"]
+    across: Float[Tensor, "N N"]
+
+    @classmethod
+    def of(cls, zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Self:
+        both = Clouds.of([s[m] for c in (zh, en) for s, m in zip(c.states, c.real, strict=True)])
+        n, means = len(zh), block_means(both, lengthscale)
+        return cls(means[:n, :n], means[n:, n:], means[:n, n:])
+
+    def between(self) -> Float[Tensor, "N N"]:
+        """MMD^2 of the i-th Chinese and the j-th English cloud."""
+        return self.zh.diag().unsqueeze(1) + self.en.diag() - 2 * self.across
+
+
+@dataclass(frozen=True)
+class Test:
+    """A statistic, and the share of permutations with one as extreme; n counts pairs of prompts."""
+
+    value: float
+    p: float
+    n: int
+
+
+def language_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
+    """Do the languages differ? MMD^2 between the prompts of the two, each prompt the mean of k over its tokens.
+
+    The null exchanges the two *prompts* of a pair, never tokens: those of one prompt are alike for many reasons. With
+    A_ij = k(zh_i, zh_j) + k(en_i, en_j) - k(zh_i, en_j) - k(en_i, zh_j) and signs s, one per pair, the statistic is
+    the mean of s_i A_ij s_j over i != j. Raises ZkitError for fewer than two pairs.
+    """
+    n = _several(blocks)
+    a = blocks.zh + blocks.en - blocks.across - blocks.across.T
+    a = a - a.diag().diag()
+    signs = 2.0 * torch.randint(2, (draws, n), generator=torch.Generator().manual_seed(seed)).to(a) - 1
+    found, null = float(a.sum()), ((signs @ a) * signs).sum(1)
+    return Test(found / (n * (n - 1)), permutation_p(found, null.tolist()), n)
+
+
+def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
+    """Is a problem nearer to its own translation than to others'? Mean MMD^2 of the pairs minus that of all others.
+
+    The null pairs the prompts of one language anew. Raises ZkitError for fewer than two pairs.
+    """
+    n, between = _several(blocks), blocks.between()
+    made = torch.Generator().manual_seed(seed)
+    orders = torch.rand(draws, n, generator=made).argsort(1).to(between.device)
+    own, null = float(between.diag().mean()), between[torch.arange(n), orders].mean(1)
+    others = float((between.sum() - between.diag().sum()) / (n * (n - 1)))
+    return Test(own - others, permutation_p(-own, (-null).tolist()), n)
+
+
+def _several(blocks: Blocks) -> int:
+    n = len(blocks.zh)
+    if n < 2:
+        raise ZkitError(f"a permutation of whole prompts needs at least two pairs, got {n}")
+    return n
