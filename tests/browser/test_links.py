@@ -79,7 +79,8 @@ def tagged(tag):
 def test_the_finding_stands_under_the_question(built_book, name):
     page = (built_book / "book" / "executed" / f"{name}.html").read_text(encoding="utf-8")
     assert page.count('class="zk-finding"') == 1
-    assert page.index("</h1>") < page.index('class="zk-finding"') < page.index("<h2>")
+    article = page.index("<article")
+    assert article < page.index('class="zk-finding"') < page.index("<h2>", article)
 
 
 @pytest.mark.parametrize("name", tagged("finding"))
