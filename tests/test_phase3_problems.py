@@ -12,7 +12,7 @@ import zkit
 from zkit import patching
 from zkit.organism.problems import interchange_problems, parallel_problems
 from zkit.phase3 import outcomes, transport
-from zkit.phase3.causal import CausalModel, Problem, check_parallel, swapped
+from zkit.phase3.causal import CausalModel, Problem, Swaps, check_parallel, swapped
 from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
 from zkit.phase3.texts import texts
 
@@ -211,3 +211,9 @@ def test_units_of_number_words_are_in_one_split(kind):
     train, test = ({p.unit for p in interchange_problems(split, kind)} for split in ("train", "test"))
     assert train and test and "" not in train | test
     assert not train & test
+
+
+def test_pairs_of_problems_without_a_unit_are_refused():
+    """All would count as one problem, and an interval over one is a point."""
+    with pytest.raises(zkit.ZkitError, match=r"steps \(1, 2, 3\) names no unit"):
+        _ = Swaps([stepped(1, 2, 3)], [stepped(4, 5, 6)]).units

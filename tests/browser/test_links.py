@@ -88,3 +88,4 @@ def test_folds_have_names(built_book, name):
     page = (built_book / "book" / "executed" / f"{name}.html").read_text(encoding="utf-8")
     assert '<p class="collapsed admonition-title">Code: the finding</p>' in page
     assert page.count("Show code cell source") <= 2  # what opens and what closes a chapter
+    assert "Toggle hidden content" not in page  # a label that would hide the names from a screen reader

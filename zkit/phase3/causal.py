@@ -113,7 +113,15 @@ class Swaps:
 
     @property
     def units(self) -> tuple[list[str], list[str]]:
-        """The units of the targets and of the sources: what intervals over pairs draw."""
+        """The units of the targets and of the sources: what intervals over pairs draw.
+
+        Raises ZkitError for a problem without one: all such would count as one and the same.
+        """
+        for problem in (*self.targets, *self.sources):
+            if not problem.unit:
+                raise ZkitError(
+                    f"{problem.causal.name} {problem.operands!r} names no unit; give Problem(..., unit=...)"
+                )
         return [problem.unit for problem in self.targets], [problem.unit for problem in self.sources]
 
     def answers(self, *variables: str) -> list[str]:

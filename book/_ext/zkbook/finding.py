@@ -16,7 +16,7 @@ def question(doctree: nodes.document) -> nodes.paragraph | None:
 
 
 def move(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the cell behind the first paragraph of the page, in a box. Warns where a page has several."""
+    """Put the cell behind the first paragraph of the page, in a box. Warns of several cells, and of no paragraph."""
     found = [node for node in doctree.findall(nodes.container) if TAG in node.get("classes", [])]
     asked = question(doctree)
     if not found:
