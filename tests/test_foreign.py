@@ -234,6 +234,9 @@ def faults(source):
         said = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
         if said.split(".")[-1] == "say" and not (said == "pages.say" and node.args and of_an_author(node.args[0])):
             yield f"says what no author wrote: {ast.unparse(node)[:80]}"
+        for value in [*node.args[1:], *(k.value for k in node.keywords)] if said == "pages.say" else ():
+            if any(isinstance(c, ast.Constant) and re.search(r"\*\*|`", str(c.value)) for c in ast.walk(value)):
+                yield f"puts Markdown where none is read: {ast.unparse(value)[:80]}"
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         value = tree.body[-1].value
         name = ast.unparse(value.func if isinstance(value, ast.Call) else value)
@@ -253,6 +256,7 @@ def faults(source):
         "pages.say(*texts)",
         "pages.say(template=text)",
         "say = pages.say\nsay(text)",
+        'pages.say("{a}", a="**b**" if c else "d")',
         "print(text)",
         "from IPython.display import Markdown as M\nM(text)",
         "import IPython.display as d\nd.display(d.HTML(text))",
