@@ -11,6 +11,8 @@ from visit import PHONE, pages, visit
 pytestmark = pytest.mark.browser
 
 WIDTH = 1280
+CUT_OFF = """() => [...document.querySelectorAll("article :is(p, li) > code")].filter((code) => !code.closest("table")
+  && code.getBoundingClientRect().right > code.parentElement.getBoundingClientRect().right + 1).map((c) => c.innerText)"""
 
 
 @pytest.fixture(scope="module", params=product(pages(), ("light", "dark")), ids="-".join)
@@ -43,6 +45,7 @@ def test_page_raises_no_error(seen):
 def test_page_fits_a_phone(seen):
     seen.page.set_viewport_size({"width": PHONE, "height": 800})
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    assert seen.page.evaluate(CUT_OFF) == []
     seen.page.set_viewport_size({"width": WIDTH, "height": 900})
 
 
