@@ -85,15 +85,20 @@ def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float
             f"pairs of clouds need as many of each, of one width: {tuple(x.states.shape)}, {tuple(y.states.shape)}"
         )
     scale = positive(lengthscale, x.states)
+    return within(x, scale) + within(y, scale) - 2 * across(x, y, scale)
 
-    def mean(a: Clouds, b: Clouds, apart: bool) -> Tensor:
-        both = a.real.unsqueeze(2) & b.real.unsqueeze(1)
-        if apart:
-            both = both & ~torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
-        n = a.sizes * (b.sizes - 1 if apart else b.sizes)
-        return (kernel(a.states, b.states, scale) * both).sum((1, 2)) / n
 
-    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+def within(x: Clouds, lengthscale: Float[Tensor, " d"]) -> Float[Tensor, " n_clouds"]:
+    """Mean of k over two different tokens of a cloud, for each cloud."""
+    apart = ~torch.eye(x.real.shape[1], dtype=torch.bool, device=x.real.device)
+    both = x.real.unsqueeze(2) & x.real.unsqueeze(1) & apart
+    return (kernel(x.states, x.states, lengthscale) * both).sum((1, 2)) / (x.sizes * (x.sizes - 1))
+
+
+def across(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"]) -> Float[Tensor, " n_pairs"]:
+    """Mean of k over a token of the i-th cloud of ``x`` and one of the i-th of ``y``, for all i."""
+    both = x.real.unsqueeze(2) & y.real.unsqueeze(1)
+    return (kernel(x.states, y.states, lengthscale) * both).sum((1, 2)) / (x.sizes * y.sizes)
 
 
 def positive(lengthscale: Float[Tensor, " d"] | float, like: Tensor) -> Float[Tensor, " d"]:
@@ -208,6 +213,23 @@ def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
     own, null = float(between.diag().mean()), between[torch.arange(n), orders].mean(1)
     others = float((between.sum() - between.diag().sum()) / (n * (n - 1)))
     return Test(own - others, permutation_p(-own, (-null).tolist()), n)
+
+
+def nearer_than(between: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
+    """For each problem the share of the others that are further from it than its own translation is; .5 is chance.
+
+    ``between`` holds distances, one language in rows and the other in columns; the mean of both directions, ties
+    counting half. Raises ZkitError for a single problem.
+    """
+    n = len(between)
+    if n < 2:
+        raise ZkitError("a single problem has no others to be nearer than; take at least two")
+    own = between.diag()
+    further = [
+        ((line > own.unsqueeze(1)).double() + (line == own.unsqueeze(1)).double() / 2).sum(1) - 0.5
+        for line in (between, between.T)
+    ]
+    return (further[0] + further[1]) / (2 * (n - 1))
 
 
 def _several(blocks: Blocks) -> int:
