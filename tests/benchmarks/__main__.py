@@ -44,7 +44,6 @@ def main() -> None:
         "a step of experiment C at d = 2048, matrix products against all differences": ard.step_against_differences,
         "the same step, peak memory": ard.memory_against_differences,
         "experiment C as specified, all layers of the embedded model, minutes against 6": lambda: ard.grid(model),
-        "coordinates that survive where pairs mean nothing, against 5%": ard.false_survivors,
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
         "chapter 00 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_00,
         "chapter 04 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_04,

@@ -14,7 +14,7 @@ from zkit.phase3.kernels import Clouds
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Row i of both languages is problem i. tells: the coordinates that tell the language; the rest tell the problem."""
+    """Row i of both languages is problem i. tells: the coordinates that tell the language; others tell the problem."""
 
     zh: Clouds
     en: Clouds
@@ -38,14 +38,14 @@ def planted(
 
     In the first q coordinates the Chinese tokens are shifted (in standard deviations) and spread (a factor); in the
     others the tokens of a problem share a mean of standard deviation ``content``, the same in both languages.
-    ``correlation`` is that of neighbouring tokens (an AR(1) process). ``rotate`` turns all by a random rotation, so that
-    nothing lies along a coordinate any more. Raises ZkitError unless 0 < q < d, n >= 1, tokens >= 2 and
+    ``correlation`` is that of neighbouring tokens (an AR(1) process). ``rotate`` turns all by a random rotation, so
+    that nothing lies along a coordinate any more. Raises ZkitError unless 0 < q < d, n >= 1, tokens >= 2 and
     -1 < correlation < 1.
     """
     if not (0 < q < d and n >= 1 and tokens >= 2 and -1 < correlation < 1):
         raise ZkitError(
-            f"planted clouds need 0 < q < d, a problem, two tokens and a correlation inside -1..1, got q = {q}, d = {d}, "
-            f"n = {n}, tokens = {tokens}, correlation = {correlation}"
+            f"planted clouds need 0 < q < d, a problem, two tokens and a correlation inside -1..1, got q = {q}, "
+            f"d = {d}, n = {n}, tokens = {tokens}, correlation = {correlation}"
         )
     made = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(d, d, generator=made))[0] if rotate else torch.eye(d)

@@ -1,4 +1,8 @@
-"""Which coordinates count: weights held to those of shuffled pairs, and sets of coordinates held to subspaces."""
+"""Which coordinates count: in which translations agree, what shuffled pairs teach, what a set has of a subspace.
+
+A weight is a share of a budget: shuffled pairs raise the weights of all coordinates that do not tell the language, so
+that a large one is no sign of something shared. What is shared is tested on other problems, coordinate by coordinate.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.phase3.ard import shared
-from zkit.phase3.kernels import Clouds
+from zkit.phase3.kernels import Clouds, kernel, positive
 from zkit.stats import permutation_p
 from zkit.subspaces import Subspace
 
@@ -33,17 +37,46 @@ def refits(
     return torch.stack([shared(zh, reordered(en, order), steps=steps, shifts=shifts) for order in orders])
 
 
-def survivors(weights: Float[Tensor, " d"], null: Float[Tensor, "draws d"]) -> Bool[Tensor, " d"]:
-    """The coordinates whose log weight stands further above its mean over all fits than any does in a shuffled fit.
+def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Float[Tensor, "N N d"]:
+    """Mean over the tokens of Chinese prompt i and English prompt j of k(x, y) (x_c - y_c)^2 / l_c^2, for every c.
 
-    A permutation test with the largest statistic: where pairs mean nothing, one or more coordinates survive in at most
-    1 of ``draws`` + 1 runs (nineteen: 5%). Raises ZkitError for weights of another width, and for fewer than two fits.
+    How much coordinate c keeps two prompts apart whose other coordinates are near: minus twice the derivative of the
+    mean of k with respect to log w_c.
     """
-    if null.dim() != 2 or null.shape[1:] != weights.shape or len(null) < 2:
-        raise ZkitError(f"{tuple(weights.shape)} weights need shuffled fits [draws, d], got {tuple(null.shape)}")
-    every = torch.cat((weights.unsqueeze(0), null)).log()
-    above = every - every.mean(0)
-    return above[0] > above[1:].max()
+    scale = positive(lengthscale, zh.states)
+    y = en.states / scale
+    found = []
+    for states, real in zip(zh.states, zh.real, strict=True):
+        x = states[real] / scale
+        k = kernel(states[real].expand(len(en), -1, -1), en.states, scale) * en.real.unsqueeze(1)  # [N, n, m]
+        apart = k.sum(2) @ x.square() + (k.sum(1).unsqueeze(1) @ y.square()).squeeze(1) - 2 * ((k @ y) * x).sum(1)
+        found.append(apart / (len(x) * en.sizes).unsqueeze(1))
+    return torch.stack(found)
+
+
+def survivors(
+    apart: Float[Tensor, "N N d"], draws: int = 999, level: float = 0.05, seed: int = 0
+) -> Bool[Tensor, " d"]:
+    """The coordinates in which a problem and its translation agree more than prompts paired at random.
+
+    ``apart`` as :func:`disagreement` gives it, on problems that the lengthscales were not fitted to. Each coordinate's
+    mean over the pairs is standardised by its mean and spread over ``draws`` other pairings, and has to lie further
+    below than the lowest of all coordinates does in all but a share ``level`` of them (a permutation test with the
+    largest statistic, Westfall and Young 1993): where pairs mean nothing, one or more coordinates survive in a share
+    ``level`` of runs. A coordinate that never varies does not survive. Raises ZkitError for fewer than three problems.
+    """
+    n = len(apart)
+    if apart.dim() != 3 or apart.shape[1] != n or n < 3:
+        raise ZkitError(f"other pairings need [N, N, d] of at least three problems, got {tuple(apart.shape)}")
+    made = torch.Generator().manual_seed(seed)
+    orders = torch.cat((torch.arange(n).unsqueeze(0), torch.rand(draws, n, generator=made).argsort(1)))
+    rows = torch.arange(n)
+    means = torch.stack([apart[rows, order].mean(0) for order in orders])  # [1 + draws, d], the pairs first
+    spread = means.std(0)
+    z = torch.where(spread > 0, (means.mean(0) - means) / spread.clamp_min(torch.finfo(means.dtype).tiny), 0.0)
+    largest = z.amax(1)
+    p = (largest.unsqueeze(1) >= z[0]).double().mean(0)
+    return p <= level
 
 
 def energy(coordinates: Sequence[int], space: Subspace) -> float:
