@@ -52,7 +52,9 @@ def test_rules_that_were_changed_after_first_results_say_so():
     changed = {id: a.day for id, a in added.items() if a}
     first = {id: day for id, day in changed.items() if not id.startswith("P-")}
     assert first == dict.fromkeys(["C-8r", "C-10", "S-1", "S-2", "S-4", "X-1"], "2026-11-21")
-    assert [id for id in changed if id[:4] in ("P-Z-", "P-B-")] == ["P-Z-15", "P-Z-17", "P-Z-18", "P-B-13", "P-B-14"]
+    assert [id for id in changed if id[:4] in ("P-Z-", "P-B-", "P-C-")] == [
+        *("P-Z-15", "P-Z-17", "P-Z-18", "P-B-13", "P-B-14", "P-C-2"),
+    ]
 
 
 @pytest.mark.parametrize(

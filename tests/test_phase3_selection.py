@@ -5,7 +5,7 @@ import torch
 
 import zkit
 from zkit.phase3.ard import shared
-from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than
+from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than, scaled
 from zkit.phase3.planted import planted
 from zkit.phase3.selection import disagreement, energy, energy_null, energy_p, refits, reordered, survivors
 from zkit.subspaces import coordinate_subspace, random_subspace
@@ -31,7 +31,7 @@ def test_disagreement_is_the_derivative_of_the_kernel():
     for i in range(3):
         for j in range(3):
             one, other = reordered(zh, [i]), reordered(en, [j])
-            [slope] = torch.autograd.grad(across(one, other, 2.0 * (-0.5 * log_w).exp()).sum(), log_w)
+            [slope] = torch.autograd.grad(across(*scaled(one, other, 2.0 * (-0.5 * log_w).exp())).sum(), log_w)
             assert torch.allclose(found[i, j], -2 * slope, atol=1e-12)
 
 

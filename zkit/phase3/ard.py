@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs
+from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs, scaled
 from zkit.subspaces import Subspace
 
 
@@ -86,8 +86,9 @@ def contrast(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"], shifts: i
     prompts. Another problem is the next one of the list, and so on, ``shifts`` of them: with all, the cost would be
     quadratic.
     """
-    others = [across(c, rolled(c, n), lengthscale).mean() for n in range(1, shifts + 1) for c in (zh, en)]
-    return 2 * torch.stack(others).mean() - 2 * across(zh, en, lengthscale).mean()
+    zh, en = scaled(zh, en, lengthscale)
+    others = [across(c, rolled(c, n)).mean() for n in range(1, shifts + 1) for c in (zh, en)]
+    return 2 * torch.stack(others).mean() - 2 * across(zh, en).mean()
 
 
 def shared(

@@ -7,6 +7,7 @@ that a large one is no sign of something shared. What is shared is tested on oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.phase3.ard import shared
-from zkit.phase3.kernels import Clouds, kernel, positive
+from zkit.phase3.kernels import Clouds, kernel, scaled
 from zkit.stats import permutation_p
 from zkit.subspaces import Subspace
 
@@ -25,16 +26,15 @@ def reordered(clouds: Clouds, order: Sequence[int] | Tensor) -> Clouds:
     return Clouds(clouds.states[order], clouds.real[order])
 
 
-def refits(
-    zh: Clouds, en: Clouds, draws: int = 19, seed: int = 0, steps: int = 100, shifts: int = 2
-) -> Float[Tensor, "draws d"]:
+def refits(zh: Clouds, en: Clouds, draws: int = 5, seed: int = 0, **options: Any) -> Float[Tensor, "draws d"]:
     """:func:`zkit.phase3.ard.shared` on pairs that are none: the English prompts in ``draws`` other orders.
 
-    What the weights are where a problem and its translation have nothing more in common than any two prompts.
+    ``options`` are those of the fit. What the weights are where a problem and its translation have nothing more in
+    common than any two prompts.
     """
     made = torch.Generator().manual_seed(seed)
     orders = (torch.randperm(len(en), generator=made) for _ in range(draws))
-    return torch.stack([shared(zh, reordered(en, order), steps=steps, shifts=shifts) for order in orders])
+    return torch.stack([shared(zh, reordered(en, order), **options) for order in orders])
 
 
 def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Float[Tensor, "N N d"]:
@@ -43,12 +43,11 @@ def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Fl
     How much coordinate c keeps two prompts apart whose other coordinates are near: minus twice the derivative of the
     mean of k with respect to log w_c.
     """
-    scale = positive(lengthscale, zh.states)
-    y = en.states / scale
-    found = []
+    zh, en = scaled(zh, en, lengthscale)
+    y, found = en.states, []
     for states, real in zip(zh.states, zh.real, strict=True):
-        x = states[real] / scale
-        k = kernel(states[real].expand(len(en), -1, -1), en.states, scale) * en.real.unsqueeze(1)  # [N, n, m]
+        x = states[real]
+        k = kernel(x.expand(len(en), -1, -1), y) * en.real.unsqueeze(1)  # [N, n, m]
         apart = k.sum(2) @ x.square() + (k.sum(1).unsqueeze(1) @ y.square()).squeeze(1) - 2 * ((k @ y) * x).sum(1)
         found.append(apart / (len(x) * en.sizes).unsqueeze(1))
     return torch.stack(found)
