@@ -112,7 +112,7 @@ def test_a_refined_conjecture_says_so_and_its_successor_is_ours():
     assert refined == {"C-4": ("C-4r",), "C-6": ("C-6r",), "C-8": ("C-8r",), "P-C-3": ("P-C-5",)}
     for id, (successor,) in refined.items():
         assert SHIPPED[id].history[-1].kind == "refinement" and successor in SHIPPED[id].history[-1].says
-        assert SHIPPED[successor].claim.model == "embedded" and SHIPPED[successor].claim.source == "this book"
+        assert SHIPPED[successor].claim.source == "this book"
 
 
 def test_what_has_no_text_has_no_sentence_and_no_status_of_its_authors():
