@@ -3,18 +3,19 @@ then nbval on throw-away copies of what was executed, and the book built from it
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from papermill.parameterize import parameterize_notebook
 from tiny_book import zkit
 
@@ -25,6 +26,8 @@ from zkit.pages.worker import limited
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 CELL_TIMEOUT = 120
+SHARED = "ZKIT_TESTS_FOLDER"
+"""Environment variable: the folder of a test run, which conftest.py makes and takes away."""
 _BOOK = ("notebooks", "book", "_config.yml", "_toc.yml")
 
 
@@ -43,10 +46,17 @@ class Made:
 
 
 def _room(name: str) -> Path:
-    """A folder that is gone when the session ends."""
-    room = Path(tempfile.mkdtemp(prefix=f"zkit-{name}-"))
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
-    return room
+    """A folder that is gone when the test run ends."""
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=os.environ[SHARED]))
+
+
+def _once(name: str, make: Callable[[], Made]) -> Made:
+    """What ``make`` gives, made by the first process of a test run that asks; the others wait for it."""
+    kept = Path(os.environ[SHARED]) / f"{name}.pickle"
+    with FileLock(kept.with_suffix(".lock")):
+        if not kept.is_file():
+            kept.write_bytes(pickle.dumps(make()))
+        return pickle.loads(kept.read_bytes())
 
 
 def _run(model: str) -> Made:
@@ -63,30 +73,25 @@ def _run(model: str) -> Made:
 
 @functools.cache
 def smoke_run() -> Made:
-    """All chapters, executed on profile smoke and staged; once a session. Look at ``done`` before anything else."""
-    return _run("embedded")
+    """All chapters, executed on profile smoke and staged. Look at ``done`` before anything else."""
+    return _once("smoke", lambda: _run("embedded"))
 
 
 @functools.cache
 def another_run() -> Made:
     """The same on the embedded weights in a folder of another name: a model about which nothing special is known."""
-    return _run(str(shutil.copytree(sources.resolve("embedded").folder(), _room("another") / "another")))
+    return _once("another", lambda: _run(_another()))
+
+
+def _another() -> str:
+    return str(shutil.copytree(sources.resolve("embedded").folder(), _room("another") / "another"))
 
 
 @functools.cache
 def smoke_book() -> Made:
-    """The HTML book of :func:`smoke_run`; once a session. Look at ``done`` before anything else."""
+    """The HTML book of :func:`smoke_run`. Look at ``done`` before anything else."""
     made = smoke_run()
-    return replace(made, done=zkit("book", "--root", made.root, "--profile", "smoke"))
-
-
-@functools.cache
-def rerun() -> dict[str, tuple[Path, subprocess.CompletedProcess[str]]]:
-    """By chapter of the smoke run: a copy in a folder of its own, and what nbval says of it; as many at once as fit."""
-    executed = sorted(smoke_run().folder.glob("*.ipynb"))
-    copies = [throw_away(path, _room("nbval")) for path in executed]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return {copy.stem: (copy, done) for copy, done in zip(copies, pool.map(nbval, copies), strict=True)}
+    return _once("book", lambda: replace(made, done=zkit("book", "--root", made.root, "--profile", "smoke")))
 
 
 def throw_away(executed: Path, folder: Path) -> Path:

@@ -1,10 +1,18 @@
-"""Where tests run in several processes, those that share one run of the chapters stay in one of them."""
+"""One folder for all processes of a test run, in which what they share is made once (chain.py)."""
+
+import os
+import shutil
+import tempfile
 
 import pytest
+from chain import SHARED
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        chapters = any(item.get_closest_marker(name) for name in ("chain", "browser"))
-        if chapters and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("book"))
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="zkit-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[SHARED], ignore_errors=True)
