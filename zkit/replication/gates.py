@@ -1,7 +1,8 @@
-"""Published figures of the lambda gates: their number, the draw that training starts from, and a variant's statistics."""
+"""Published figures of the lambda gates: their number, the draw that training starts from, a variant's statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from zkit.errors import ZkitError
@@ -25,9 +26,7 @@ def initial_draw(host: Host, figures: Figures) -> Answers:
     """Standard deviation of the logits that training starts from, and of the gates that they make."""
     drawn = Gates(initial_logits(host.model.n_layers, host.model.width("down_proj_in")))
     spread = f"their gates: {drawn.statistics()['std']:.3f}"
-    return {
-        key: [Measured(value=float(drawn.logits.std()), n=drawn.logits.numel(), where=spread)] for key in figures
-    }
+    return {key: [Measured(value=float(drawn.logits.std()), n=drawn.logits.numel(), where=spread)] for key in figures}
 
 
 def file(host: Host, figures: Figures) -> Answers:
@@ -47,7 +46,7 @@ def variant_of(folder: Path, gates: Gates) -> str:
     return variant
 
 
-def _of(host: Host, key: str, figure: Figure) -> list[Found]:
+def _of(host: Host, key: str, figure: Figure) -> Sequence[Found]:
     family = str(figure.at["variants"])
     missing = [NotMeasured(why=f"needs the folder of a published {family} variant (--gates FOLDER)")]
     if host.gates is not None:

@@ -48,6 +48,7 @@ class Row(Checked):
     source: str
     key: str
     says: str
+    note: str
     place: str
     unit: str
     speaks_of: str
@@ -62,7 +63,7 @@ class Row(Checked):
 class Results(Checked):
     """All of a run. ``answer_loss`` is that of :mod:`zkit.trained`, beside an even bet's."""
 
-    schema_: Literal[1] = Field(1, alias="schema")
+    format: Literal["zkit replication 1"] = "zkit replication 1"
     model: str = ""
     sha256: str = ""
     dtype: str = ""
@@ -84,7 +85,7 @@ def load(path: str | Path) -> Results:
 
 def save(path: Path, found: Results) -> None:
     """Write them whole or not at all. Raises ZkitError if that fails."""
-    content = found.model_dump(mode="json", by_alias=True)
+    content = found.model_dump(mode="json")
     writing.write(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 

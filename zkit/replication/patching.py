@@ -47,10 +47,9 @@ def patching(host: Host, figures: Figures) -> Answers:
         return [patch("layer", arm.layer, mean[:, arm.layer], _space(host, arm), every)]
 
     new = host.published.measures["patching"]["tokens"]
-    options = {"max_new_tokens": new, "chat": asked.chat}
-    plain, *told = complete(host.model, asked.prompts["en"], [[], *map(edited, arms)], **options)
-    texts = {None: [answer.text for answer in plain]}
-    texts |= {arm: [answer.text for answer in answers] for arm, answers in zip(arms, told, strict=True)}
+    english, patches = asked.prompts["en"], [[], *map(edited, arms)]
+    told = complete(host.model, english, patches, max_new_tokens=new, chat=asked.chat)
+    texts = {arm: [answer.text for answer in answers] for arm, answers in zip([None, *arms], told, strict=True)}
     read = {arm: [asked.read(text) for text in found] for arm, found in texts.items()}
 
     def hits(key: str, arm: Arm | None) -> list[bool]:
@@ -77,7 +76,7 @@ def patching(host: Host, figures: Figures) -> Answers:
 
 
 def _printed(figure: Figure) -> list[tuple[int, int]]:
-    """Layer and k at each place of a figure, as printed ("L32 k50"), or those of its record; 0 where none is patched."""
+    """Layer and k at each place of a figure, as printed ("L32 k50") or as its record says; 0 where none is patched."""
     if "layer" in figure.at:
         return [(figure.at["layer"], figure.at["k"])] * len(figure.places)
     numbers = [[int(x) for x in re.findall(r"\d+", str(key))] for key in figure.keys or ["0 0"]]

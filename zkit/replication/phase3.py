@@ -100,7 +100,8 @@ def update_ratios(host: Host, figures: Figures) -> Answers:
         if key == "z.update.smallest":
             both = (sizes["zh"] + sizes["en"]).intervals()
             least = min(range(len(both)), key=lambda l: both[l].value)
-            found[key] = [_measured(both[least], f"layer {least} to {least + 1}")]
+            where = joined(f"layer {least} to {least + 1}", named("k =", figure.at["k"], k))
+            found[key] = [_measured(both[least], where)]
             continue
         intervals = sizes[key.rsplit(".", 1)[-1]].intervals()
         rows: list[Found] = []

@@ -27,7 +27,7 @@ class Tolerance(Checked):
     def __str__(self) -> str:
         if self.range is not None:
             return f"{number(self.range[0])} to {number(self.range[1])}"
-        return f"± {self.relative:.2g} of it" if self.relative is not None else f"± {number(self.absolute or 0)}"
+        return f"± {100 * self.relative:g}%" if self.relative is not None else f"± {number(self.absolute or 0)}"
 
 
 class Measure(Checked):

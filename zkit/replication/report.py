@@ -21,7 +21,7 @@ def rows(path: str | Path) -> list[dict[str, str]]:
 def in_cells(found: Results) -> list[dict[str, str]]:
     return [
         {
-            "figure": f"{row.says}, {row.place}" if row.place else row.says,
+            "figure": ", ".join(filter(None, (row.says, row.place))),
             "unit": row.unit,
             "speaks of": row.speaks_of,
             "published": row.printed,
@@ -56,7 +56,7 @@ def text(found: Results) -> str:
             lines += ["", f"--- {source}: figures of others, and of this model"]
         if row.key != figure:
             figure = row.key
-            lines += ["", f"{row.says} ({row.unit}; {row.speaks_of})"]
+            lines += ["", f"{row.says} ({row.unit}; {row.speaks_of})", *([f"  note: {row.note}"] if row.note else [])]
         measured = "-" if row.measured is None else str(row.measured)
         verdict = f"{row.status}: {row.why}" if row.why else row.status
         said = f"{row.printed} ({row.tolerance})" if row.tolerance else row.printed

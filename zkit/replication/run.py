@@ -10,6 +10,7 @@ from pathlib import Path
 from zkit import trained, writing
 from zkit.anatomies import anatomy
 from zkit.errors import ZkitError, first_line
+from zkit.foreign import visible
 from zkit.models import Model, load
 from zkit.organism.facts import held_out_facts
 from zkit.organism.plain import in_plain
@@ -19,7 +20,7 @@ from zkit.replication.host import Figures, Host
 from zkit.replication.kept import Kept, Massive, Results, Row
 from zkit.replication.measures import measure
 from zkit.replication.problems import problems
-from zkit.replication.records import Figure, Published
+from zkit.replication.records import Figure
 from zkit.replication.report import printed
 from zkit.replication.steering import PROBE
 from zkit.replication.verdicts import Found, Measured, NotMeasured, is_same_model, judge
@@ -41,7 +42,7 @@ def replicate(
     long: bool = False,
     force: bool = False,
     root: str | None = None,
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    tell: Callable[[str], None] = lambda line: print(visible(line), file=sys.stderr),
 ) -> tuple[Results, Path]:
     """Measure the published figures of one source or of all on a model; the results, and the file that keeps them.
 
@@ -152,9 +153,9 @@ def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[s
     published = host.published
     model = published.models[figure.model]
     same = is_same_model(results.taken_for or results.model, host.shape, model)
-    if figure.measured is None or isinstance(found := _found(key, figure, results, failed), NotMeasured):
-        missing = NotMeasured(why=figure.not_measured or "") if figure.measured is None else found
-        places, values, found = [""], [_together(figure)], [missing]
+    found = _found(key, figure, results, failed)
+    if all(isinstance(one, NotMeasured) for one in found):
+        places, values = [""], ["; ".join(map(_text, figure.printed))]
     else:
         places, values = figure.places, [*map(_text, figure.printed)]
     tolerance = figure.measured.tolerance if figure.measured else None
@@ -166,6 +167,7 @@ def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[s
                 source=published.topics[figure.topic],
                 key=key,
                 says=figure.says,
+                note=figure.note or "",
                 place=place,
                 unit=figure.unit,
                 speaks_of=model.id,
@@ -180,26 +182,18 @@ def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[s
     return rows
 
 
-def _found(key: str, figure: Figure, results: Results, failed: dict[str, str]) -> list[Found] | NotMeasured:
-    assert figure.measured is not None
+def _found(key: str, figure: Figure, results: Results, failed: dict[str, str]) -> list[Found]:
+    """What is known of a figure, at each of its places; or the one reason why nothing is."""
+    if figure.measured is None:
+        return [NotMeasured(why=figure.not_measured or "")]
     name = figure.measured.by
     if name in failed:
-        return NotMeasured(why=failed[name], failed=True)
+        return [NotMeasured(why=failed[name], failed=True)]
     if name not in results.kept:
-        return NotMeasured(why=_TOO_LONG)
+        return [NotMeasured(why=_TOO_LONG)]
     values = results.kept[name].found[key]
-    reasons = [value for value in values if isinstance(value, str)]
-    if len(reasons) == len(values):
-        return NotMeasured(why=reasons[0])
     return [NotMeasured(why=value) if isinstance(value, str) else value for value in values]
-
-
-def _together(figure: Figure) -> str:
-    """All that a figure prints, in one cell."""
-    return "; ".join(_text(value) for value in figure.printed)
 
 
 def _text(value: float | list[float]) -> str:
     return " to ".join(map(records.number, value)) if isinstance(value, list) else records.number(value)
-
-

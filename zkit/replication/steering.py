@@ -41,14 +41,14 @@ def norms(host: Host, figures: Figures) -> Answers:
     for key, figure in figures.items():
         rows: list[Found] = []
         for there, here in zip(places[key], own[key], strict=True):
-            mean_norm = float(card["mean_norm"][here])
+            mean_norm, n = float(card["mean_norm"][here]), None if key == "steering.vector_norm" else n_tokens
             match key:
                 case "steering.residual_norm":
-                    value, n = mean_norm, n_tokens
+                    value = mean_norm
                 case "steering.vector_norm":
-                    value, n = v.at(here).norm, None
+                    value = v.at(here).norm
                 case "steering.perturbation" | "steering.snr":
-                    value, n = 100 * residual_share(figure.at["alpha"], v.at(here), mean_norm), n_tokens
+                    value = 100 * residual_share(figure.at["alpha"], v.at(here), mean_norm)
                 case _:
                     raise ZkitError(f"{key} is no norm; name another function in its record")
             rows.append(Measured(value=value, n=n, where=named("layer", there, here)))
@@ -146,7 +146,7 @@ def _measured(value: Interval, kinds: Sequence[str], where: str = "") -> Measure
 def _layers(figure: Figure) -> Iterator[list[int]]:
     """The published layers at each place of a figure: "2 to 6" are five."""
     for key in figure.keys or [""]:
-        printed = key if "layer" not in figure.at else figure.at["layer"]
+        printed = figure.at.get("layer", key)
         ends = [int(end) for end in re.findall(r"\d+", str(printed))]
         yield list(range(ends[0], ends[-1] + 1)) if ends else []
 

@@ -14,7 +14,7 @@ ELSEWHERE = "another model"
 
 
 class Measured(Checked):
-    """A value as found: its number of items and interval where it has them, and where it was found if not as printed."""
+    """A value as found: its number of items and interval if it has them, and where it was found if not as printed."""
 
     value: Finite
     n: Count | None = None
