@@ -42,7 +42,8 @@ def content_of(root: Path) -> dict:
 
 
 def write(root: Path, content: dict) -> Path:
-    (root / "book" / "published.yml").write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    (root / "book" / "published.yml").write_text(text, encoding="utf-8")
     return root
 
 

@@ -66,8 +66,8 @@ def chapter_09(limit_gib: float = 16.0) -> dict[str, Any]:
 
 
 def replication(limit_gib: float = 8.0) -> dict[str, Any]:
-    """Peak memory of `zkit replicate` over the limit; every row must say that the weights are untrained, or why there is
-    no measurement."""
+    """Peak memory of `zkit replicate` over the limit; every row must call the weights untrained, or say why it has no
+    measurement."""
     work = Path(tempfile.mkdtemp(prefix="zkit-true-shape-"))
     try:
         model, book = make(work / "random"), work / "book"
