@@ -2,9 +2,12 @@
 PYTHON      ?= python3
 PROFILE     ?= embedded
 MODEL       ?=
-# Of published figures: gates, steering or z; all three if empty. GATES is the folder of a published variant.
+# For `make replicate`: gates, steering or z (empty: all); the folder of a published variant of gates; the hub id of what
+# a folder or file holds; anything to measure what takes long, too.
 SOURCE      ?=
 GATES       ?=
+IS          ?=
+LONG        ?=
 # What `make field` runs on a real model.
 CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates
 # Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example

@@ -33,7 +33,8 @@ def book(folder: Path) -> Path:
     """A book with the published records, but with few questions and short texts."""
     root = make_book(folder)
     content = yaml.safe_load((PACKAGE.parent / "book" / "published.yml").read_text(encoding="utf-8"))
-    content["measures"] = SMALL
+    for name, sizes in SMALL.items():
+        content["measures"][name] |= sizes
     return write(root, content)
 
 
@@ -184,8 +185,19 @@ def test_a_change_of_a_record_measures_its_function_again(again):
     assert by_key(found)["steering.snr", ""].tolerance == "2 to 9"
 
 
-def test_force_measures_again(again):
+def test_force_measures_again_but_loses_nothing_that_took_long(again):
     assert measure(again, source="gates", force=True)[2] == ["gate_count", "initial_draw", "gate_file"]
+    found, _, ran = measure(again, source="z", force=True)
+    assert "patching" not in ran and "ranks" in ran
+    assert by_key(found)["z.patch.baseline_correct", ""].measured
+
+
+def test_what_takes_long_waits_to_be_asked_for(again):
+    content = content_of(again)
+    content["measures"]["patching"]["tokens"] = 3  # what was kept is of longer texts
+    found, _, ran = measure(write(again, content))
+    assert ran == [] and by_key(found)["z.patch.baseline_correct", ""].why == "not measured: takes long (--long)"
+    assert measure(again, long=True)[2] == ["patching"]
 
 
 def test_a_broken_measurement_is_shown_in_its_rows_and_the_others_stand(again, monkeypatch, capsys):
@@ -262,9 +274,15 @@ def test_random_weights_reproduce_nothing_and_the_table_says_why(tmp_path, rando
 
 
 def test_a_folder_is_taken_for_what_it_is_said_to_hold_only_if_its_shape_agrees(again):
-    found, _, _ = measure(again, source="gates", taken_for="Qwen/Qwen3-0.6B")
-    assert {row.status for row in found.rows} == {"cannot be compared"}
-    assert "taken for Qwen/Qwen3-0.6B, as asked" in report.text(found)
+    with pytest.raises(ZkitError, match=r"embedded has another shape than Qwen/Qwen3-0\.6B; leave --is out"):
+        measure(again, taken_for="Qwen/Qwen3-0.6B")
+    content = of_the_embedded(again)
+    content["models"]["qwen3-0.6b"]["id"] = "its/name"
+    root = write(again, content)
+    assert {row.why for row in measure(root, source="steering")[0].rows} == {"another model"}
+    found, _, _ = measure(root, source="steering", taken_for="its/name")
+    assert [row.status for row in found.rows] == ["reproduced", "not reproduced"]
+    assert "taken for its/name, as asked" in report.text(found)
 
 
 def test_gates_of_a_published_variant_are_compared_as_what_they_are(again, tmp_path):
@@ -300,6 +318,7 @@ def test_mistakes_end_in_one_line(tmp_path, capsys, words, message):
     assert main(["replicate", *words, *root]) == 2
     out = capsys.readouterr()
     assert out.out == "" and message in out.err and len(out.err.splitlines()) == 1
+    assert "/no/such" not in words[-1] or not (tmp_path / "runs").exists()
 
 
 def test_a_damaged_results_file_is_named(again):

@@ -1,12 +1,13 @@
 """What a run leaves: one JSON file of measurements, verdicts and what was looked at first. A later run goes on from it.
 
-A measurement is kept under a stamp of all that went into it: weights, number format, records, gates and the code of its
-function. It counts as long as the stamp is what a new one would have.
+A measurement is kept under a stamp of all that went into it: weights, number format, records, gates and the library's
+code. It counts as long as the stamp is what a new one would have.
 """
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from zkit import writing
 from zkit.errors import ZkitError
-from zkit.pages import provenance, results
+from zkit.pages import places, provenance, results
 from zkit.reading import Checked, Count, Finite, check, read_json
 from zkit.replication.host import Figures, Host
 from zkit.replication.verdicts import Measured, Status
@@ -49,6 +50,7 @@ class Row(Checked):
     key: str
     says: str
     note: str
+    ours: str
     place: str
     unit: str
     speaks_of: str
@@ -92,10 +94,14 @@ def save(path: Path, found: Results) -> None:
 def stamp(name: str, host: Host, figures: Figures) -> str:
     """A hash of all that the measurements of a function depend on."""
     at = {key: figure.measured.model_dump(exclude={"tolerance"}) for key, figure in figures.items() if figure.measured}
-    places = {key: figure.places for key, figure in figures.items()}
+    along = {key: figure.places for key, figure in figures.items()}
     gates = "" if host.gates is None else provenance.contents_digest(host.gates)
-    parts = [host.model.sha256, str(host.model.dtype), at, places, host.published.measures.get(name), gates]
-    return results.json_digest([*parts, {module: provenance.module_digest(module) for module in _CODE}])
+    opened = host.published.measures.get(name)
+    sizes = None if opened is None else [opened.questions, opened.tokens]
+    return results.json_digest([host.model.sha256, str(host.model.dtype), at, along, sizes, gates, _code()])
 
 
-_CODE = tuple(f"zkit.replication.{name}" for name in ("gates", "shape", "steering", "phase3", "patching", "problems"))
+@cache
+def _code() -> str:
+    """A hash of the library's code: what measures calls most of it."""
+    return results.json_digest([file.read_text(encoding="utf-8") for file in sorted(places.PACKAGE.rglob("*.py"))])

@@ -46,7 +46,7 @@ def patching(host: Host, figures: Figures) -> Answers:
     def edited(arm: Arm) -> list[Edit]:
         return [patch("layer", arm.layer, mean[:, arm.layer], _space(host, arm), every)]
 
-    new = host.published.measures["patching"]["tokens"]
+    new = host.published.measures["patching"].tokens
     english, patches = asked.prompts["en"], [[], *map(edited, arms)]
     told = complete(host.model, english, patches, max_new_tokens=new, chat=asked.chat)
     texts = {arm: [answer.text for answer in answers] for arm, answers in zip([None, *arms], told, strict=True)}

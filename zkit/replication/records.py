@@ -100,13 +100,21 @@ class Shape(Checked):
     tied: bool
 
 
+class Open(Checked):
+    """What a source leaves open and we chose: in words, and the sizes."""
+
+    ours: str
+    questions: Count = 0
+    tokens: Count = 0
+
+
 class Published(Checked):
-    """All that ``published.yml`` holds. ``measures`` are sizes that sources leave open, by function."""
+    """All that ``published.yml`` holds. ``measures`` are what sources leave open, by function."""
 
     models: dict[str, Shape]
     sources: dict[str, str]
     topics: dict[str, str]
-    measures: dict[str, dict[str, Count]]
+    measures: dict[str, Open]
     figures: dict[str, Figure]
 
     def of_source(self, source: str | None) -> dict[str, Figure]:

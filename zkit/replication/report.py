@@ -56,7 +56,8 @@ def text(found: Results) -> str:
             lines += ["", f"--- {source}: figures of others, and of this model"]
         if row.key != figure:
             figure = row.key
-            lines += ["", f"{row.says} ({row.unit}; {row.speaks_of})", *([f"  note: {row.note}"] if row.note else [])]
+            lines += ["", f"{row.says} ({row.unit}; {row.speaks_of})"]
+            lines += [f"  {name}: {said}" for name, said in (("note", row.note), ("ours", row.ours)) if said]
         measured = "-" if row.measured is None else str(row.measured)
         verdict = f"{row.status}: {row.why}" if row.why else row.status
         said = f"{row.printed} ({row.tolerance})" if row.tolerance else row.printed

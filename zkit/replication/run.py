@@ -11,7 +11,7 @@ from zkit import trained, writing
 from zkit.anatomies import anatomy
 from zkit.errors import ZkitError, first_line
 from zkit.foreign import visible
-from zkit.models import Model, load
+from zkit.models import load
 from zkit.organism.facts import held_out_facts
 from zkit.organism.plain import in_plain
 from zkit.pages import locks, places
@@ -24,7 +24,7 @@ from zkit.replication.records import Figure
 from zkit.replication.report import printed
 from zkit.replication.steering import PROBE
 from zkit.replication.verdicts import Found, Measured, NotMeasured, is_same_model, judge
-from zkit.stats import Interval
+from zkit.sources import resolve
 
 FILE = "replication.json"
 _FACTS = 24
@@ -47,12 +47,12 @@ def replicate(
     """Measure the published figures of one source or of all on a model; the results, and the file that keeps them.
 
     gates: folder of a published variant of gates, which its figures need. taken_for: the hub id of the model that a
-    folder or file holds, for published figures speak of one model. long: also what takes long. force: measure anew what
+    folder or file holds, since figures speak of one model. long: also what takes long. force: measure anew what
     an earlier run has kept. root: the book whose ``published.yml`` is read. tell: is told what is being measured.
 
     What an earlier run measured from the same weights and records is not measured again. A function that fails says so
     in its rows and loses no others. Raises ZkitError for an unknown source, a folder of gates that is not there, a
-    model that cannot be loaded, records that are none, and another run on the same model.
+    model that cannot be loaded or has another shape than what it is taken for, broken records, and another run on it.
     """
     book = places.book_root(root)
     published = records.read(book / "book" / "published.yml")
@@ -61,38 +61,21 @@ def replicate(
         raise ZkitError(f"there are no gates at {gates}; give the folder of a published variant")
     if taken_for is not None and taken_for not in (known := [shape.id for shape in published.models.values()]):
         raise ZkitError(f"no figure speaks of {taken_for!r}; the models are {', '.join(known)}")
+    resolve(model)  # a mistake in its name leaves no folder behind
     folder = places.run_folder(book / "notebooks" / "replicate", "replicate", model)
     path = folder / FILE
     writing.check_folder(folder)
     with locks.held(folder / ".lock", f"measures {model}", "for both write to the same file"):
-        before = kept.load(path) if path.is_file() else Results()
+        before = kept.load(path).kept if path.is_file() else {}
         net = load(model, dtype)
-        host = Host(net, published, folder, None if gates is None else Path(gates).expanduser().resolve())
         tell(f"looking at {model}")
-        loss = _answer_loss(net)
-        found = Results(
-            model=model,
-            sha256=net.sha256,
-            dtype=str(net.dtype).removeprefix("torch."),
-            taken_for=taken_for or "",
-            massive=massive_tokens(host),
-            answer_loss=Measured(value=loss.value, n=loss.n, ci=[loss.low, loss.high]),
-            even_bet=(even := trained.even_bet(net)),
-            untrained=trained.is_untrained(loss, even),
-            kept=dict(before.kept),
-        )
-        failed: dict[str, str] = {}
+        host = Host(net, published, folder, None if gates is None else Path(gates).expanduser().resolve())
+        found = _looked_at(host, model, taken_for).model_copy(update={"kept": dict(before)})
+        failed = {}
         for name in dict.fromkeys(figure.measured.by for figure in chosen.values() if figure.measured):
             mine = {key: f for key, f in published.figures.items() if f.measured and f.measured.by == name}
-            stamp = kept.stamp(name, host, mine)
-            current = name in found.kept and found.kept[name].stamp == stamp
-            if current and not force:
-                continue
-            found.kept.pop(name, None)
-            if any(f.measured and f.measured.long for f in mine.values()) and not long:
-                continue
             try:
-                found.kept[name] = _measured(name, host, mine, stamp, tell)
+                _measure(name, host, mine, found.kept, long, force, tell)
             except Exception as error:  # any of torch's or the library's: the other rows stand
                 failed[name] = str(error) if isinstance(error, ZkitError) else first_line(error)
                 tell(f"{name} failed: {failed[name]}")
@@ -102,6 +85,60 @@ def replicate(
         kept.save(path, found)
         writing.write(folder / "replication.html", str(printed(found)))
     return found, path
+
+
+def _looked_at(host: Host, name: str, taken_for: str | None) -> Results:
+    """What to know of a model before any figure of it: its massive tokens, and whether it is trained.
+
+    Raises ZkitError for a model whose shape is not that of the one it is to be taken for.
+    """
+    model = host.model
+    for shape in host.published.models.values():
+        if shape.id == taken_for and not is_same_model(taken_for, host.shape, shape):
+            raise ZkitError(f"{name} has another shape than {taken_for}; leave --is out, and its figures are its own")
+    known = [in_plain(item) for item in held_out_facts("en")[:_FACTS]]
+    loss = trained.answer_loss(model, [str(i.prompt) for i in known], [i.answer for i in known], chat=False)
+    return Results(
+        model=name,
+        sha256=model.sha256,
+        dtype=str(model.dtype).removeprefix("torch."),
+        taken_for=taken_for or "",
+        massive=massive_tokens(host),
+        answer_loss=Measured(value=loss.value, n=loss.n, ci=[loss.low, loss.high]),
+        even_bet=(even := trained.even_bet(model)),
+        untrained=trained.is_untrained(loss, even),
+    )
+
+
+def _measure(
+    name: str,
+    host: Host,
+    figures: Figures,
+    done: dict[str, Kept],
+    long: bool,
+    force: bool,
+    tell: Callable[[str], None],
+) -> None:
+    """Add to ``done`` what a function finds for all figures that name it, unless it is there and current.
+
+    What is not current is taken out. Raises ZkitError for a function that finds another number of values than asked
+    for, and as the function does.
+    """
+    stamp = kept.stamp(name, host, figures)
+    too_long = not long and any(f.measured and f.measured.long for f in figures.values())
+    if name in done and done[name].stamp == stamp and (too_long or not force):
+        return
+    done.pop(name, None)
+    if too_long:
+        return
+    tell(f"measuring {name}")
+    start = time.perf_counter()
+    answers = measure(name, host, figures)
+    for key, figure in figures.items():
+        if len(answers[key]) != len(figure.places):
+            raise ZkitError(f"{name} found {len(answers[key])} values for {len(figure.places)} places of {key}")
+    found = {key: [x if isinstance(x, Measured) else x.why for x in answers[key]] for key in figures}
+    done[name] = Kept(stamp=stamp, seconds=time.perf_counter() - start, found=found)
 
 
 def massive_tokens(host: Host) -> list[Massive]:
@@ -131,23 +168,6 @@ def massive_tokens(host: Host) -> list[Massive]:
     return found
 
 
-def _answer_loss(model: Model) -> Interval:
-    """Of facts that everybody knows, as plain text."""
-    known = [in_plain(item) for item in held_out_facts("en")[:_FACTS]]
-    return trained.answer_loss(model, [str(i.prompt) for i in known], [i.answer for i in known], chat=False)
-
-
-def _measured(name: str, host: Host, figures: Figures, stamp: str, tell: Callable[[str], None]) -> Kept:
-    tell(f"measuring {name}")
-    start = time.perf_counter()
-    answers = measure(name, host, figures)
-    for key, figure in figures.items():
-        if len(answers[key]) != len(figure.places):
-            raise ZkitError(f"{name} found {len(answers[key])} values for {len(figure.places)} places of {key}")
-    found = {key: [x if isinstance(x, Measured) else x.why for x in answers[key]] for key in figures}
-    return Kept(stamp=stamp, seconds=time.perf_counter() - start, found=found)
-
-
 def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[str, str]) -> list[Row]:
     """One row for each printed number; a figure that is not measured has one for all of them."""
     published = host.published
@@ -159,6 +179,8 @@ def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[s
     else:
         places, values = figure.places, [*map(_text, figure.printed)]
     tolerance = figure.measured.tolerance if figure.measured else None
+    opened = published.measures.get(figure.measured.by) if figure.measured else None
+    ours = "" if opened is None else opened.ours
     rows = []
     for place, value, number, one in zip(places, values, figure.printed, found, strict=False):
         verdict = judge(number, tolerance, one, same_model=same, untrained=results.untrained)
@@ -168,6 +190,7 @@ def _rows(key: str, figure: Figure, host: Host, results: Results, failed: dict[s
                 key=key,
                 says=figure.says,
                 note=figure.note or "",
+                ours=ours,
                 place=place,
                 unit=figure.unit,
                 speaks_of=model.id,

@@ -96,7 +96,7 @@ def words(host: Host, figures: Figures) -> Answers:
     All strengths and layers of all figures are asked in one call.
     """
     sizes = host.published.measures["words"]
-    questions = QUESTIONS[: sizes["questions"]]
+    questions = QUESTIONS[: sizes.questions]
     wanted = {key: _arms(host, key, figure) for key, figure in figures.items()}
     arms = list(dict.fromkeys(arm for groups in wanted.values() for group in groups for arm in group))
     v = actadd(host.model, "terse", sorted({arm.layer for arm in arms}), pool="literal")
@@ -105,7 +105,7 @@ def words(host: Host, figures: Figures) -> Answers:
         for arm in arms
         for part in [v.at(arm.layer)]
     ]
-    plain, *told = complete(host.model, questions, [[], *steered], max_new_tokens=sizes["tokens"])
+    plain, *told = complete(host.model, questions, [[], *steered], max_new_tokens=sizes.tokens)
     texts: dict[Arm | None, Sequence[Completion]] = {None: plain, **dict(zip(arms, told, strict=True))}
     flat = [answer for answers in texts.values() for answer in answers]
     kinds = iter(classes(host.model, [*questions] * len(texts), flat))
