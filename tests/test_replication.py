@@ -123,11 +123,71 @@ def test_words_are_of_the_literal_vector_at_every_token(whole):
     assert found.value == sum(len(text.split()) for text in texts) / 2 and "layer 5" in found.where
 
 
+def test_cosines_are_of_literal_vectors(whole):
+    rows, model = by_key(whole[1]), zkit.load()
+    means = [
+        [zkit.token_states(model, [text])[0][:, 4].mean(0) for text in (style.positive, style.negative)]
+        for style in STYLES.values()
+    ]
+    v = torch.stack([one - other for one, other in means])
+    cosines = torch.nn.functional.cosine_similarity(v[None], v[:, None], dim=-1)
+    sizes = cosines.abs()[torch.triu_indices(4, 4, 1).unbind()]
+    for key, value in (("terse", cosines[0, 1:].mean()), ("mean", sizes.mean()), ("largest", sizes.max())):
+        assert rows[f"steering.cosine_{key}", ""].measured.value == pytest.approx(float(value), abs=1e-4)
+
+
+def asked_of(whole, model):
+    published = replication.records.read(whole[0] / "book" / "published.yml")
+    return run.problems(run.Host(model, published, whole[2].parent)).prompts
+
+
+def test_figures_of_z_are_those_of_plain_code(whole):
+    rows, model = by_key(whole[1]), zkit.load()
+    where = rows["z.layer_similarity", ""].measured.where.replace(",", "").split()
+    layer, boundary, k = int(where[1]), int(where[2]), int(where[-1])
+    block = model.layers[boundary].self_attn
+    q, key = (part.weight.unflatten(0, (-1, block.head_dim)) for part in (block.q_proj, block.k_proj))
+    sigma = torch.linalg.svdvals(q.mT @ key.repeat_interleave(len(q) // len(key), 0))[:, : block.head_dim]
+    p = sigma / sigma.sum(1, keepdim=True)
+    ranks = (-(p * p.log()).sum(1)).exp()
+    assert rows["z.effective_rank", ""].measured.value == pytest.approx(float(ranks.mean()), rel=1e-3)
+    assert rows["z.effective_rank_sd", ""].measured.value == pytest.approx(float(ranks.std()), rel=1e-2)
+    bases = [zkit.phase3.z_mask(model, l, k).basis for l in (layer, boundary, boundary + 1)]
+    similar = [float((bases[i] @ bases[i + 1].T).square().sum() / k) for i in (0, 1)]
+    assert rows["z.layer_similarity", ""].measured.value == pytest.approx(similar[0], abs=1e-4)
+    assert rows["z.phase_boundary", ""].measured.value == pytest.approx(similar[0] - similar[1], abs=1e-4)
+    shares = []
+    for l, basis in zip((layer, boundary), bases, strict=False):
+        gate = model.layers[l].mlp.gate_proj.weight
+        shares.append(float((gate @ basis.T).square().sum() / gate.square().sum()) / (k / model.d_model))
+    assert rows["z.ffn_avoidance", ""].measured.value == pytest.approx(sum(shares) / 2, rel=1e-3)
+
+
+def test_distances_and_maps_are_those_of_plain_code(whole):
+    rows, model = by_key(whole[1]), zkit.load()
+    prompts = asked_of(whole, model)
+    where = rows["z.ratio_z", ""].measured.where.replace(",", "").split()
+    layer, k = int(where[1]), int(where[-1])
+    zh, en = (
+        torch.stack([h[:, layer].mean(0) for h in zkit.token_states(model, prompts[lang])]) for lang in ("zh", "en")
+    )
+    basis = zkit.phase3.z_mask(model, layer, k).basis
+    for key, P in (("z.ratio_z", basis.T @ basis), ("z.ratio_z_perp", torch.eye(len(basis.T)) - basis.T @ basis)):
+        D = torch.cdist(zh @ P, en @ P)
+        ratio = D.diagonal().mean() / D[~torch.eye(20, dtype=torch.bool)].mean()
+        assert rows[key, ""].measured.value == pytest.approx(float(ratio), rel=1e-3)
+    few = int(rows["z.bridge.in_sample", ""].measured.where.split()[-1])
+    basis = zkit.phase3.z_mask(model, layer, few).basis.double()
+    x, y = en.double() @ basis.T, zh.double() @ basis.T
+    missed = y - x @ torch.linalg.lstsq(x, y).solution
+    r2 = 1 - missed.square().sum() / (y - y.mean(0)).square().sum()
+    assert rows["z.bridge.in_sample", ""].measured.value == pytest.approx(float(r2), abs=1e-3)
+    assert [rows["z.bridge.leave_one_out", f"k {n}"].measured.value < 1 for n in (5, 10, 15, 50)] == [True] * 4
+
+
 def test_ratios_of_updates_are_those_of_the_definition(whole):
     rows, model = by_key(whole[1]), zkit.load()
-    published = replication.records.read(whole[0] / "book" / "published.yml")
-    asked = run.problems(run.Host(model, published, whole[2].parent))
-    states = zkit.token_states(model, asked.prompts["en"])
+    states = zkit.token_states(model, asked_of(whole, model)["en"])
     place = rows["z.update.en", "layers 33 to 34"].measured
     boundary, k = int(place.where.split()[1]), int(place.where.split()[-1])
     basis = zkit.phase3.z_mask(model, boundary - 1, k).basis
