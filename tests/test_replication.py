@@ -13,9 +13,10 @@ import yaml
 from tiny_book import make_book
 
 import zkit
-from zkit import replication, shapes, tables
+from zkit import edits, positions, replication, shapes, tables
 from zkit.__main__ import main
 from zkit.errors import ZkitError
+from zkit.generation import Completion, complete
 from zkit.pages.places import PACKAGE
 from zkit.replication import kept, phase3, report, steering
 from zkit.steering import STYLES
@@ -101,7 +102,7 @@ def test_measured_values_are_what_plain_code_finds(whole):
     assert rows["gates.count", ""].measured.value == model.n_layers * model.width("down_proj_in")
     [probe] = zkit.token_states(model, [steering.PROBE])
     pair = zkit.token_states(model, [STYLES["terse"].positive, STYLES["terse"].negative])
-    for there, here in ((0, 0), (15, 5), (27, 9)):  # of 28 layers and of 10
+    for there, here in ((0, 0), (5, 1), (15, 5), (27, 9)):  # of 28 layers and of 10
         norm = rows["steering.residual_norm", f"layer {there}"].measured
         assert norm.value == pytest.approx(float(probe[:, here].norm(dim=-1).mean()), rel=1e-4)
         assert norm.n == len(probe) and norm.where == (f"layer {here}" if here else "")
@@ -123,6 +124,26 @@ def test_words_are_of_the_literal_vector_at_every_token(whole):
     assert found.value == sum(len(text.split()) for text in texts) / 2 and "layer 5" in found.where
 
 
+def test_every_token_is_steered_the_first_included_and_unit_vectors_have_length_one(whole, monkeypatch, tmp_path):
+    arms, model = [], zkit.load()
+
+    def seen(_, prompts, given, **options):
+        arms.extend(given)
+        return [[Completion("a b", 2, False) for _ in prompts] for _ in given]
+
+    monkeypatch.setattr(steering, "complete", seen)
+    published = replication.records.read(whole[0] / "book" / "published.yml")
+    figures = {key: f for key, f in published.figures.items() if f.measured and f.measured.by == "words"}
+    steering.words(run.Host(model, published, tmp_path), figures)
+    plain, *steered = arms
+    assert plain == [] and {e.positions for [e] in steered} == {positions.parse("all", first_token=True)}
+    v = {l: steering.actadd(model, "terse", l, pool="literal").norm for l in range(model.n_layers)}
+    lengths = {(e.layer, round(float(e.fn(torch.zeros(1, 1, model.d_model)).norm()), 3)) for [e] in steered}
+    assert (5, 0.2) in lengths  # the unit vector
+    assert {(l, round(2 * v[l], 3)) for l in (0, 1, 2, 4, 5, 6)} <= lengths
+    assert {(4, round(alpha * v[4], 3)) for alpha in (0.1, 1.25, 3)} <= lengths
+
+
 def test_cosines_are_of_literal_vectors(whole):
     rows, model = by_key(whole[1]), zkit.load()
     means = [
@@ -138,7 +159,7 @@ def test_cosines_are_of_literal_vectors(whole):
 
 def asked_of(whole, model):
     published = replication.records.read(whole[0] / "book" / "published.yml")
-    return run.problems(run.Host(model, published, whole[2].parent)).prompts
+    return run.problems(run.Host(model, published, whole[2].parent))
 
 
 def test_figures_of_z_are_those_of_plain_code(whole):
@@ -165,7 +186,7 @@ def test_figures_of_z_are_those_of_plain_code(whole):
 
 def test_distances_and_maps_are_those_of_plain_code(whole):
     rows, model = by_key(whole[1]), zkit.load()
-    prompts = asked_of(whole, model)
+    prompts = asked_of(whole, model).prompts
     where = rows["z.ratio_z", ""].measured.where.replace(",", "").split()
     layer, k = int(where[1]), int(where[-1])
     zh, en = (
@@ -187,7 +208,7 @@ def test_distances_and_maps_are_those_of_plain_code(whole):
 
 def test_ratios_of_updates_are_those_of_the_definition(whole):
     rows, model = by_key(whole[1]), zkit.load()
-    states = zkit.token_states(model, asked_of(whole, model)["en"])
+    states = zkit.token_states(model, asked_of(whole, model).prompts["en"])
     place = rows["z.update.en", "layers 33 to 34"].measured
     boundary, k = int(place.where.split()[1]), int(place.where.split()[-1])
     basis = zkit.phase3.z_mask(model, boundary - 1, k).basis
@@ -204,7 +225,19 @@ def test_the_patching_table_counts_problems(whole):
     for row in rows:
         assert row.measured.n == 20 and 0 <= row.measured.value <= 20 and float(row.measured.value).is_integer()
         assert row.measured.ci[0] <= row.measured.value <= row.measured.ci[1]
-    assert by_key(whole[1])["z.patch.baseline_correct", ""].measured.value >= 15  # arithmetic it was trained on
+    found, model = by_key(whole[1]), zkit.load()
+    assert found["z.patch.baseline_correct", ""].measured.value >= 15  # arithmetic it was trained on
+    asked = asked_of(whole, model)
+    means = zkit.record(model, asked.prompts["zh"], positions="all", first_token=True, massive=True)
+    everywhere = positions.parse("all", first_token=True)
+    for key, take in (("z", lambda z: z), ("z_perp", lambda z: z.complement()), ("full", lambda _: None)):
+        row = found[f"z.patch.{key}_changed", "layer and k L32 k50"].measured
+        layer, k = found["z.patch.z_changed", "layer and k L32 k50"].measured.where.replace(",", "").split()[1::3]
+        z = take(zkit.phase3.z_mask(model, int(layer), int(k)))
+        edited = [edits.patch("layer", int(layer), means[:, int(layer)], z, everywhere)]
+        before, after = complete(model, asked.prompts["en"], [[], edited], max_new_tokens=4)
+        pairs = [(asked.read(a.text), asked.read(b.text)) for a, b in zip(before, after, strict=True)]
+        assert row.value == sum(a != b for a, b in pairs)
 
 
 def test_the_table_is_printed_kept_and_can_be_shown_by_a_page(whole, capsys):
