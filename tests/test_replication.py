@@ -18,7 +18,7 @@ from zkit.__main__ import main
 from zkit.errors import ZkitError
 from zkit.generation import Completion, complete
 from zkit.pages.places import PACKAGE
-from zkit.replication import kept, phase3, report, steering
+from zkit.replication import kept, measures, patching, phase3, report, steering
 from zkit.steering import STYLES
 
 run = import_module("zkit.replication.run")
@@ -124,18 +124,29 @@ def test_words_are_of_the_literal_vector_at_every_token(whole):
     assert found.value == sum(len(text.split()) for text in texts) / 2 and "layer 5" in found.where
 
 
-def test_every_token_is_steered_the_first_included_and_unit_vectors_have_length_one(whole, monkeypatch, tmp_path):
-    arms, model = [], zkit.load()
+def arms_of(name, module, whole, monkeypatch):
+    """The arms that a function asks the embedded model under."""
+    arms, published = [], replication.records.read(whole[0] / "book" / "published.yml")
 
     def seen(_, prompts, given, **options):
         arms.extend(given)
         return [[Completion("a b", 2, False) for _ in prompts] for _ in given]
 
-    monkeypatch.setattr(steering, "complete", seen)
-    published = replication.records.read(whole[0] / "book" / "published.yml")
-    figures = {key: f for key, f in published.figures.items() if f.measured and f.measured.by == "words"}
-    steering.words(run.Host(model, published, tmp_path), figures)
-    plain, *steered = arms
+    monkeypatch.setattr(module, "complete", seen)
+    figures = {key: f for key, f in published.figures.items() if f.measured and f.measured.by == name}
+    measures.measure(name, run.Host(zkit.load(), published, whole[2].parent), figures)
+    return arms
+
+
+def test_every_token_is_patched_the_first_included(whole, monkeypatch):
+    plain, *patched = arms_of("patching", patching, whole, monkeypatch)
+    assert plain == [] and {e.positions for [e] in patched} == {positions.parse("all", first_token=True)}
+    assert len(patched) == 4 + 4 + 2 + 5 + 5  # Z and its complement, all of it, random subspaces and theirs
+
+
+def test_every_token_is_steered_the_first_included_and_unit_vectors_have_length_one(whole, monkeypatch):
+    model = zkit.load()
+    plain, *steered = arms_of("words", steering, whole, monkeypatch)
     assert plain == [] and {e.positions for [e] in steered} == {positions.parse("all", first_token=True)}
     v = {l: steering.actadd(model, "terse", l, pool="literal").norm for l in range(model.n_layers)}
     lengths = {(e.layer, round(float(e.fn(torch.zeros(1, 1, model.d_model)).norm()), 3)) for [e] in steered}
