@@ -263,6 +263,20 @@ def test_the_table_is_printed_kept_and_can_be_shown_by_a_page(whole, capsys):
     assert (path.parent / "replication.html").read_text().count("<tr>") == len(cells) + 1
 
 
+def test_massive_tokens_are_named_with_their_layers_and_size(tmp_path):
+    found, _, _ = measure(book(tmp_path), model="embedded-sink", source="gates")
+    [probe, problem] = found.massive
+    model = zkit.load("embedded-sink")
+    [states] = zkit.token_states(model, [steering.PROBE])
+    times = states.norm(dim=-1) / states.norm(dim=-1).median(0).values
+    assert (probe.token, probe.template, problem.token) == (0, True, 0)
+    assert probe.layers == [l for l in range(model.n_layers) if times[0, l] > 3]
+    assert (probe.at_layer, probe.times) == (int(times[0].argmax()), pytest.approx(float(times[0].max()), rel=1e-3))
+    first, last = probe.layers[0], probe.layers[-1]
+    said = f"'<|im_start|>' (token 0 of the template around 'Explain what a mutex is.'): layers {first} to {last}, up"
+    assert f"massive  {said}" in report.text(found)
+
+
 # ------------------------------------------------------------------------------- going on, failing, changing
 
 

@@ -38,6 +38,7 @@ class Massive(Checked):
     prompt: str
     token: Count
     text: str
+    template: bool
     layers: list[Count]
     times: Finite
     at_layer: Count

@@ -80,8 +80,9 @@ def _massive(found: Results) -> list[str]:
     if not found.massive:
         return ["no token of the prompts is far above the median of its prompt"]
     return [
-        f"{token.text!r} (token {token.token} of {token.prompt[:30]!r}): layers {_span(token.layers)}, "
-        f"up to {token.times:.1f} times the median, at layer {token.at_layer}"
+        f"{token.text!r} (token {token.token} {'of the template around' if token.template else 'of'} "
+        f"{token.prompt[:30]!r}): layers {_span(token.layers)}, up to {token.times:.1f} times the median, "
+        f"at layer {token.at_layer}"
         for token in found.massive
     ]
 

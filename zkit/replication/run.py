@@ -152,7 +152,10 @@ def massive_tokens(host: Host) -> list[Massive]:
         if chat and not host.model.tokenizer.chat_template:
             continue
         table = anatomy(host.model, [prompt], chat=chat)
-        table["times"] = table["norm"] / table.groupby("layer")["norm"].transform("median")
+        median = table.groupby("layer")["norm"].quantile(
+            0.5, interpolation="lower"
+        )  # the one that `massive` is held to
+        table["times"] = table["norm"] / table["layer"].map(median)
         for token, part in table[table["massive"]].groupby("token"):
             most = part.loc[part["times"].idxmax()]
             found.append(
@@ -160,6 +163,7 @@ def massive_tokens(host: Host) -> list[Massive]:
                     prompt=prompt,
                     token=int(token),
                     text=str(most["text"]),
+                    template=bool(most["template"]),
                     layers=[int(layer) for layer in part["layer"]],
                     times=float(most["times"]),
                     at_layer=int(most["layer"]),
