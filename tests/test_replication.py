@@ -236,6 +236,7 @@ def test_the_patching_table_counts_problems(whole):
     for row in rows:
         assert row.measured.n == 20 and 0 <= row.measured.value <= 20 and float(row.measured.value).is_integer()
         assert row.measured.ci[0] <= row.measured.value <= row.measured.ci[1]
+        assert ("k = " in row.measured.where) == (row.key not in ("z.patch.full_changed", "z.patch.baseline_correct"))
     found, model = by_key(whole[1]), zkit.load()
     assert found["z.patch.baseline_correct", ""].measured.value >= 15  # arithmetic it was trained on
     asked = asked_of(whole, model)

@@ -68,7 +68,9 @@ def patching(host: Host, figures: Figures) -> Answers:
         rows: list[Found] = []
         for arm, (layer, k) in zip(wanted[key], _printed(figure), strict=True):
             share = wilson(sum(hits(key, arm)), len(asked.answers))
-            moved = "" if arm is None else joined(named("layer", layer, arm.layer), named("k =", k, arm.k))
+            moved = (
+                "" if arm is None else joined(named("layer", layer, arm.layer), named("k =", k, arm.k) if arm.k else "")
+            )
             ends = [share.n * share.low, share.n * share.high]
             rows.append(Measured(value=round(share.n * share.value), n=share.n, ci=ends, where=moved))
         found[key] = rows
