@@ -47,6 +47,7 @@ def main() -> None:
         "gates on a random Qwen3-0.6B shape, memory against 10 GiB": gates.true_shape,
         "chapter 00 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_00,
         "chapter 04 on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.chapter_04,
+        "zkit replicate on a random Qwen3-0.6B shape, memory against 8 GiB": true_shape.replication,
         "chapter 09 on a random Qwen2.5-3B shape, memory against 16 GiB": true_shape.chapter_09,
     }
     found = {}
