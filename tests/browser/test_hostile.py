@@ -16,7 +16,7 @@ from zkit.gating import Gates, initial_logits, save_half
 from zkit.pages import build
 from zkit.sources import resolve
 
-pytestmark = [pytest.mark.browser, pytest.mark.chain, pytest.mark.xdist_group("hostile")]  # one book for all
+pytestmark = [pytest.mark.browser, pytest.mark.chain]
 
 ACTS = '<img src=x onerror="hacked=1">`` ` **b** $\\href{javascript:hacked=1}{m}$ [l](javascript:hacked=1) {raw}`x` -->'
 SAYS = (  # with a word that chapter 07 counts, so that it cites such an answer
