@@ -2,6 +2,12 @@
 PYTHON      ?= python3
 PROFILE     ?= embedded
 MODEL       ?=
+# For `make replicate`: gates, steering or z (empty: all); the folder of a published variant of gates; the hub id of what
+# a folder or file holds; anything to measure what takes long, too.
+SOURCE      ?=
+GATES       ?=
+IS          ?=
+LONG        ?=
 # What `make field` runs on a real model.
 CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates
 # Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example
@@ -14,7 +20,7 @@ READY := $(VENV)/.ready
 # For tests and benchmarks; how many threads a chapter gets is for zkit/pages/cores.py to say.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book field test field-test check bench clean setup lint
+.PHONY: help book replicate field test field-test check bench clean setup lint
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +28,9 @@ help:
 	@echo "             PROFILE=smoke|embedded|qwen   sizes of the experiments (default embedded)"
 	@echo "             MODEL=<hub id, folder, .gguf> another model than the profile's"
 	@echo "             TORCH_INDEX=<url>             another build of torch, such as a CPU one"
+	@echo "make replicate MODEL=<hub id, folder, .gguf>   measure the published figures and compare"
+	@echo "             SOURCE=gates|steering|z       those of one source only"
+	@echo "             GATES=<folder> IS=<hub id> LONG=1   a variant's gates; what a folder holds; the long ones too"
 	@echo "make test    set up and run all tests"
 	@echo "make field-test MODEL=<file.gguf>   run the tests that need a real model on it"
 	@echo "make field MODEL=<file.gguf>        run CHAPTERS on a real model and keep their pages in book/field"
@@ -42,6 +51,10 @@ $(READY): requirements.txt pyproject.toml
 
 book: $(READY)
 	$(RUN) -m zkit book --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')
+
+replicate: $(READY)
+	OMP_NUM_THREADS=$(shell nproc) $(RUN) -m zkit replicate $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)') \
+	  $(if $(GATES),--gates '$(GATES)') $(if $(IS),--is '$(IS)') $(if $(LONG),--long)
 
 field: $(READY)
 	$(if $(MODEL),,$(error name a model: make field MODEL=path/to/file.gguf))

@@ -19,7 +19,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from zkit import figures
+from zkit import figures, shapes
 from zkit.claims import Bound, Claim, Status, judge
 from zkit.claims.conjectures import conjectures, shipped
 from zkit.claims.ledger import Ledger
@@ -32,7 +32,7 @@ BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 
 import vendor  # noqa: E402
-from zkbook import gallery, ledger, markup, numbers, scripts, sizes, tables  # noqa: E402
+from zkbook import gallery, ledger, markup, numbers, scripts, tables  # noqa: E402
 
 PUBLISHED = yaml.safe_load((BOOK / "published.yml").read_text(encoding="utf-8"))
 CHAPTERS = yaml.safe_load((BOOK / "chapters.yml").read_text(encoding="utf-8"))
@@ -47,7 +47,8 @@ ENTRIES = {key: kind for kind, key in re.findall(r"@(\w+)\{(\w+),", BIB)}
 @pytest.mark.parametrize("key", PUBLISHED["figures"])
 def test_a_published_figure_has_source_model_unit_and_as_many_values_as_places(key):
     figure = PUBLISHED["figures"][key]
-    assert set(figure) <= {"topic", "says", "value", "range", "along", "unit", "model", "source", "note"}
+    known = {"topic", "says", "value", "range", "along", "unit", "model", "source", "note", "measured", "not_measured"}
+    assert set(figure) <= known
     assert figure["says"] and figure["unit"]
     assert figure["topic"] in PUBLISHED["topics"]
     assert figure["model"] in PUBLISHED["models"]
@@ -80,7 +81,7 @@ def test_published_claims_are_those_of_the_shipped_ledger_with_their_rules():
     ("model", "parameters"), [("qwen3-0.6b", 596_049_920), ("qwen3-1.7b", 1_720_574_976), ("qwen2.5-3b", 3_085_938_688)]
 )
 def test_parameters_are_counted_right(model, parameters):
-    assert sizes.parameters(PUBLISHED["models"][model]) == parameters
+    assert shapes.parameters(PUBLISHED["models"][model]) == parameters
 
 
 def test_gates_are_layers_times_neurons():
@@ -103,7 +104,7 @@ def test_the_shape_of_a_configuration_is_counted_like_transformers_counts_it():
         tie_word_embeddings=True,
     )
     counted = sum(p.numel() for p in Qwen3ForCausalLM(config).parameters())
-    assert sizes.parameters(sizes.from_config(config.to_dict())) == counted
+    assert shapes.parameters(shapes.from_config(config.to_dict())) == counted
 
 
 # ------------------------------------------------------------------------------------------------ bibliography

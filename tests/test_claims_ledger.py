@@ -52,7 +52,9 @@ def test_rules_that_were_changed_after_first_results_say_so():
     changed = {id: a.day for id, a in added.items() if a}
     first = {id: day for id, day in changed.items() if not id.startswith("P-")}
     assert first == dict.fromkeys(["C-8r", "C-10", "S-1", "S-2", "S-4", "X-1"], "2026-11-21")
-    assert [id for id in changed if id[:4] in ("P-Z-", "P-B-")] == ["P-Z-15", "P-Z-17", "P-Z-18", "P-B-13", "P-B-14"]
+    assert [id for id in changed if id[:4] in ("P-Z-", "P-B-", "P-C-")] == [
+        *("P-Z-15", "P-Z-17", "P-Z-18", "P-B-13", "P-B-14", "P-C-2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,10 +109,10 @@ def test_asymmetry_needs_an_interval_that_leaves_zero_out():
 
 def test_a_refined_conjecture_says_so_and_its_successor_is_ours():
     refined = {record.id: record.successors for record in SHIPPED if record.successors}
-    assert refined == {"C-4": ("C-4r",), "C-6": ("C-6r",), "C-8": ("C-8r",)}
+    assert refined == {"C-4": ("C-4r",), "C-6": ("C-6r",), "C-8": ("C-8r",), "P-C-3": ("P-C-5",)}
     for id, (successor,) in refined.items():
         assert SHIPPED[id].history[-1].kind == "refinement" and successor in SHIPPED[id].history[-1].says
-        assert SHIPPED[successor].claim.model == "embedded" and SHIPPED[successor].claim.source == "this book"
+        assert SHIPPED[successor].claim.source == "this book"
 
 
 def test_what_has_no_text_has_no_sentence_and_no_status_of_its_authors():

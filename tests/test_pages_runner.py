@@ -264,7 +264,7 @@ def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_p
     finally:
         process.kill()
     assert process.returncode == 130 and stderr.count("zkit: interrupted") == 1
-    assert stderr.endswith("zkit: interrupted; finished chapters are kept, the same command resumes\n")
+    assert stderr.endswith("zkit: interrupted; what is finished is kept, the same command resumes\n")
     assert "Traceback" not in stderr
     assert executed(book, "00_first") == good
     until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))

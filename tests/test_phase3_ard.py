@@ -6,29 +6,15 @@ import torch
 import zkit
 from zkit.phase3.ard import effective_number, from_mask, lengthscale, literal, shared
 from zkit.phase3.kernels import Clouds, median_distance, mmd2_of_pairs
+from zkit.phase3.planted import planted
 from zkit.subspaces import coordinate_subspace
 
 D, Q = 64, 16
 
 
-def rng(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def planted(n=20, tokens=40, shift=0.0, spread=1.0, content=0.0, rotate=False, seed=0):
-    """n pairs of clouds: the first Q coordinates tell the language by mean or spread, the others the problem."""
-    made = rng(seed)
-    turn = torch.linalg.qr(torch.randn(D, D, generator=made))[0] if rotate else torch.eye(D)
-    clouds = {"zh": [], "en": []}
-    for _ in range(n):
-        about = content * torch.randn(1, D, generator=made)
-        about[:, :Q] = 0
-        for language, found in clouds.items():
-            states = torch.randn(tokens, D, generator=made)
-            if language == "zh":
-                states[:, :Q] = spread * states[:, :Q] + shift
-            found.append((states + about) @ turn)
-    return Clouds.of(clouds["zh"]), Clouds.of(clouds["en"])
+def clouds(**options):
+    made = planted(d=D, q=Q, **options)
+    return made.zh, made.en
 
 
 def auc(score):
@@ -45,30 +31,30 @@ def t_test(zh, en):
 
 @pytest.mark.parametrize("content", [0.0, 0.5])
 def test_a_shift_of_the_mean_is_found_from_a_cold_start(content):
-    zh, en = planted(shift=1.0, content=content)
+    zh, en = clouds(shift=1.0, content=content)
     found = auc(-shared(zh, en))
     assert found >= 0.95
     assert found >= auc(t_test(zh, en)) - 0.02
 
 
 def test_a_shift_of_the_spread_is_found_where_a_t_test_finds_nothing():
-    zh, en = planted(spread=1.5)
+    zh, en = clouds(spread=1.5)
     assert auc(-shared(zh, en)) > max(0.9, auc(t_test(zh, en)) + 0.1)
 
 
 def test_what_lies_across_the_coordinates_is_not_found():
     """A lengthscale for each coordinate can only see what lies along coordinates."""
-    found = [auc(-shared(*planted(n=6, tokens=10, shift=1.0, rotate=True, seed=seed))) for seed in range(6)]
+    found = [auc(-shared(*clouds(n=6, tokens=10, shift=1.0, rotate=True, seed=seed))) for seed in range(6)]
     assert 0.35 < sum(found) / 6 < 0.65
 
 
 def test_where_nothing_is_planted_weights_tell_nothing():
-    found = [auc(-shared(*planted(n=6, tokens=10, seed=seed))) for seed in range(10)]
+    found = [auc(-shared(*clouds(n=6, tokens=10, seed=seed))) for seed in range(10)]
     assert 0.4 < sum(found) / 10 < 0.6
 
 
 def test_the_start_does_not_matter():
-    zh, en = planted(tokens=20, shift=1.0, content=0.5)
+    zh, en = clouds(tokens=20, shift=1.0, content=0.5)
     warm = torch.cat((torch.full((Q,), 3.0), torch.ones(D - Q)))
     cold, warm = shared(zh, en, steps=300), shared(zh, en, warm / warm.sum(), steps=300)
     assert torch.allclose(cold, warm, atol=5e-4)
@@ -77,9 +63,9 @@ def test_the_start_does_not_matter():
 
 
 def test_a_coordinate_that_never_varies_keeps_a_share():
-    zh, en = planted(shift=1.0)
-    for clouds in (zh, en):
-        clouds.states[..., D - 1] = 7.0
+    zh, en = clouds(shift=1.0)
+    for side in (zh, en):
+        side.states[..., D - 1] = 7.0
     weights = shared(zh, en)
     assert bool(weights.isfinite().all())
     assert weights[:Q].max() < weights[D - 1]
@@ -87,7 +73,7 @@ def test_a_coordinate_that_never_varies_keeps_a_share():
 
 @pytest.mark.parametrize("strength", [0.001, 0.1])
 def test_the_specified_objective_runs_away(strength):
-    zh, en = planted(shift=1.0, n=6, tokens=20)
+    zh, en = clouds(shift=1.0, n=6, tokens=20)
     start = torch.full((D,), median_distance(zh.tokens())).log()
     path = literal(zh, en, strength, start, steps=500, lr=0.03)
     assert path.steps == list(range(0, 501, 10))
@@ -98,7 +84,7 @@ def test_the_specified_objective_runs_away(strength):
 
 def test_what_survives_in_the_specified_objective_fits_noise():
     """Nothing is planted; the estimate falls below zero, where no distance can be, and not so on fresh tokens."""
-    (zh, en), fresh = planted(n=6, tokens=20), planted(n=6, tokens=20, seed=1)
+    (zh, en), fresh = clouds(n=6, tokens=20), clouds(n=6, tokens=20, seed=1)
     start = torch.full((D,), median_distance(zh.tokens())).log()
     found = literal(zh, en, 0.001, start, steps=500, lr=0.03).log_lengthscale[-1].exp()
     seen, unseen = (float(mmd2_of_pairs(*pair, found).sum()) for pair in ((zh, en), fresh))
@@ -107,7 +93,7 @@ def test_what_survives_in_the_specified_objective_fits_noise():
 
 
 def test_endless_and_vanishing_lengthscales_both_see_nothing():
-    zh, en = (Clouds(c.states.double(), c.real) for c in planted(shift=1.0, n=4))
+    zh, en = (Clouds(c.states.double(), c.real) for c in clouds(shift=1.0, n=4))
     for tiny_or_huge in (1e-3, 1e6):
         assert mmd2_of_pairs(zh, en, tiny_or_huge).abs().max() < 1e-9
     assert mmd2_of_pairs(zh, en, median_distance(zh.tokens())).min() > 0.01
@@ -136,4 +122,4 @@ def test_uniform_weights_are_one_lengthscale():
 )
 def test_bad_input_is_named(call, words):
     with pytest.raises(zkit.ZkitError, match=words):
-        call(*planted())
+        call(*clouds())

@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkit run | keep | book | check | steer | diagnose | ledger``."""
+"""The command line: ``python -m zkit run | keep | book | check | steer | diagnose | replicate | ledger``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0; 1 if a chapter failed or is stale; 2 for a mistake the user can mend; 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    kept = "; finished chapters are kept, the same command resumes" if options.verb in (run, book) else ""
+    kept = "; what is finished is kept, the same command resumes" if options.verb in (run, book, replicate) else ""
     return processes.interruptible(lambda: _done(options), f"zkit: interrupted{kept}")
 
 
@@ -112,6 +112,17 @@ def diagnose(options: argparse.Namespace) -> int:
 
     print(visible(report.diagnosed(**_contrast(options), questions=options.question, out=options.json)))
     return 0
+
+
+def replicate(options: argparse.Namespace) -> int:
+    """Measure what three systems published, on any model, and print what came of each figure."""
+    from zkit.replication import report, run
+
+    names = ("model", "source", "dtype", "gates", "taken_for", "long", "force", "root")
+    found, file = run.replicate(**{name: getattr(options, name) for name in names})
+    print(report.text(found))
+    print(f"\n{file}")
+    return 1 if report.failures(found) else 0
 
 
 def ledger(options: argparse.Namespace) -> int:
@@ -219,6 +230,15 @@ def _parser() -> argparse.ArgumentParser:
     advice.set_defaults(model="embedded")
     advice.add_argument("--question", action="append", default=[], help="instead of the built-in ones; repeatable")
     advice.add_argument("--json", metavar="FILE", help="write the recommendation there too")
+    again = plain(replicate, "Measure published figures on a model, and compare.", " (default: embedded)")
+    again.set_defaults(model="embedded")
+    again.add_argument("--source", help="gates, steering or z: figures of one source only")
+    again.add_argument("--gates", metavar="FOLDER", help="a published variant's gates, which its figures need")
+    again.add_argument("--is", dest="taken_for", metavar="ID", help="the hub id of what a folder or file holds")
+    again.add_argument("--long", action="store_true", help="also what takes long: the patching table")
+    again.add_argument("--force", action="store_true", help="measure anew what an earlier run has kept")
+    again.add_argument("--dtype", help="float32, bfloat16 or float16 (default: as stored)")
+    again.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
     grown = verbs.add_parser("ledger", help=(says := "Append results of runs to a ledger of claims."), description=says)
     grown.set_defaults(verb=ledger)
     grown.add_argument("results", nargs="+", help="results files of chapters: <out>/results/*.json")

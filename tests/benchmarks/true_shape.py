@@ -1,4 +1,4 @@
-"""Chapters on a random model of the shape of the published one, through plain papermill, by folder."""
+"""Chapters, through plain papermill, and `zkit replicate` on a random model of the shape of the published one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import psutil
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, Qwen2Config, Qwen3Config
 
+from zkit.replication import rows as replicated
 from zkit.sources import resolve
 
 CORES = len(os.sched_getaffinity(0))
@@ -61,6 +63,30 @@ def chapter_09(limit_gib: float = 16.0) -> dict[str, Any]:
     """Peak memory of papermill and its kernel over the limit, with two problems and ten new tokens."""
     small = {"n_problems": 2, "n_prompts": 2, "n_random": 1, "steps": 1, "max_new_tokens": 10}
     return _chapter("09_phase3a_patching", small, limit_gib, kind=Qwen2Config, shape=QWEN25_3B)
+
+
+def replication(limit_gib: float = 8.0) -> dict[str, Any]:
+    """Peak memory of `zkit replicate` over the limit; every row must call the weights untrained, or say why it has no
+    measurement."""
+    work = Path(tempfile.mkdtemp(prefix="zkit-true-shape-"))
+    try:
+        model, book = make(work / "random"), work / "book"
+        (book / "notebooks").mkdir(parents=True)
+        (book / "book").mkdir()
+        (book / "_toc.yml").touch()
+        shutil.copy(ROOT / "book" / "published.yml", book / "book")
+        start = time.perf_counter()
+        with _Peak() as peak:
+            peak.watch([sys.executable, "-m", "zkit", "replicate", "--model", str(model), "--root", str(book)])
+        seconds = time.perf_counter() - start
+        [path] = book.glob("runs/*/replication.json")
+        verdicts = Counter(cells["verdict"].split(": not measured")[0] for cells in replicated(path))
+        if set(verdicts) != {"not reproduced: untrained weights", "cannot be compared"}:
+            raise SystemExit(f"random weights were compared as if they were trained: {dict(verdicts)}")
+        measured = {"ratio": peak.bytes / 2**30 / limit_gib, "target": 1.0, "at_most": True}
+        return measured | {"peak_gib": peak.bytes / 2**30, "seconds": seconds, "rows": dict(verdicts)}
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _chapter(

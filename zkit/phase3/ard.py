@@ -9,6 +9,7 @@ apart, so that seeing nothing does not pay; and an entropy term moves the weight
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.phase3.kernels import Clouds, median_distance, mmd2_of_pairs
+from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs, scaled
 from zkit.subspaces import Subspace
 
 
@@ -77,19 +78,17 @@ def lengthscale(weights: Float[Tensor, " d"], scale: float) -> Float[Tensor, " d
     return scale / (len(weights) * weights).sqrt()
 
 
-def contrast(
-    zh: Clouds, en: Clouds, weights: Float[Tensor, " d"], scale: float, apart: float = 1.0, shifts: int = 2
-) -> Tensor:
-    """mean_i MMD^2(zh_i, en_i) - apart * mean MMD^2 of two problems in one language, under the weights.
+def contrast(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"], shifts: int = 2) -> Tensor:
+    """mean_i MMD^2(zh_i, en_i) - mean MMD^2 of two different problems in one language, under one kernel.
 
-    Another problem is the next one of the list, and so on, ``shifts`` of them: with all, the cost would be quadratic.
+    The terms within one cloud are in both means and cancel, so that nothing is won by making the tokens of a prompt
+    alike: -2 <zh_i, en_i> + <zh_i, zh_j> + <en_i, en_j> is left, <.,.> being the mean of k over the tokens of two
+    prompts. Another problem is the next one of the list, and so on, ``shifts`` of them: with all, the cost would be
+    quadratic.
     """
-    l = lengthscale(weights, scale)
-    own = mmd2_of_pairs(zh, en, l).mean()
-    if apart == 0:
-        return own
-    others = [mmd2_of_pairs(c, rolled(c, n), l).mean() for n in range(1, shifts + 1) for c in (zh, en)]
-    return own - apart * torch.stack(others).mean()
+    zh, en = scaled(zh, en, lengthscale)
+    others = [across(c, rolled(c, n)).mean() for n in range(1, shifts + 1) for c in (zh, en)]
+    return 2 * torch.stack(others).mean() - 2 * across(zh, en).mean()
 
 
 def shared(
@@ -97,7 +96,6 @@ def shared(
     en: Clouds,
     start: Float[Tensor, " d"] | None = None,
     *,
-    apart: float = 1.0,
     temperature: float = 0.05,
     steps: int = 100,
     lr: float = 0.05,
@@ -105,12 +103,14 @@ def shared(
 ) -> Float[Tensor, " d"]:
     """The weights of the coordinates, of sum 1: large where a problem is the same in both languages and others are not.
 
-    min over w on the simplex of contrast(w) + temperature * KL(w | uniform), by Adam on log w from ``start`` (weights;
-    uniform if None); lengthscales are :func:`lengthscale` with the median distance as scale. A coordinate that never
-    varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, fewer problems than
-    ``shifts`` + 1 and clouds that are all one point.
+    min over w on the simplex of contrast(l(w)) + temperature * KL(w | uniform), by Adam on log w from ``start``
+    (weights; uniform if None); l(w) is :func:`lengthscale` with the median distance as scale. A coordinate that never
+    varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, clouds that are not
+    pairs, fewer problems than ``shifts`` + 1 and clouds that are all one point.
     """
     d = zh.states.shape[-1]
+    if len(zh) != len(en) or en.states.shape[-1] != d:
+        raise ZkitError(f"row i of both is problem i: got {len(zh)} of {d} and {len(en)} of {en.states.shape[-1]}")
     if len(zh) <= shifts:
         raise ZkitError(f"{len(zh)} problems have no {shifts} others each; take more problems, or fewer shifts")
     first = torch.full((d,), 1 / d) if start is None else start
@@ -124,9 +124,9 @@ def shared(
     for _ in range(steps):
         log_w = logits.log_softmax(0)
         w = log_w.exp()
-        divergence = (w * (log_w + torch.log(torch.tensor(float(d))))).sum()
+        divergence = (w * log_w).sum() + math.log(d)
         adam.zero_grad()
-        (contrast(zh, en, w, scale, apart, shifts) + temperature * divergence).backward()
+        (contrast(zh, en, lengthscale(w, scale), shifts) + temperature * divergence).backward()
         adam.step()
     return logits.detach().softmax(0)
 

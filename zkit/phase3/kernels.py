@@ -19,11 +19,10 @@ from zkit.stats import permutation_p
 
 
 def kernel(
-    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"], lengthscale: Float[Tensor, " d"]
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"], lengthscale: Float[Tensor, " d"] | float = 1.0
 ) -> Float[Tensor, "*batch n m"]:
-    """k_l(x, y) = exp(-1/2 sum_j (x_j - y_j)^2 / l_j^2). Distances are taken from the middle of ``y``, for accuracy."""
-    middle = y.detach().mean(dim=-2, keepdim=True)
-    first, second = (x - middle) / lengthscale, (y - middle) / lengthscale
+    """k_l(x, y) = exp(-1/2 sum_j (x_j - y_j)^2 / l_j^2). Accurate where the tokens lie around zero."""
+    first, second = x / lengthscale, y / lengthscale
     squared = first.square().sum(-1).unsqueeze(-1) + second.square().sum(-1).unsqueeze(-2)
     return (-0.5 * (squared - 2 * first @ second.mT).clamp_min(0)).exp()
 
@@ -77,6 +76,10 @@ class Clouds:
         """The tokens of all clouds, one below the other."""
         return self.states[self.real]
 
+    def scaled(self, lengthscale: Float[Tensor, " d"], middle: Float[Tensor, " d"]) -> Self:
+        """The same clouds seen from ``middle``, in units of the lengthscales."""
+        return type(self)((self.states - middle) / lengthscale, self.real)
+
 
 def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, " n_pairs"]:
     """MMD^2 (:func:`mmd2`) between the i-th cloud of ``x`` and the i-th of ``y``, for all i at once."""
@@ -84,16 +87,28 @@ def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float
         raise ZkitError(
             f"pairs of clouds need as many of each, of one width: {tuple(x.states.shape)}, {tuple(y.states.shape)}"
         )
-    scale = positive(lengthscale, x.states)
+    x, y = scaled(x, y, lengthscale)
+    return within(x) + within(y) - 2 * across(x, y)
 
-    def mean(a: Clouds, b: Clouds, apart: bool) -> Tensor:
-        both = a.real.unsqueeze(2) & b.real.unsqueeze(1)
-        if apart:
-            both = both & ~torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
-        n = a.sizes * (b.sizes - 1 if apart else b.sizes)
-        return (kernel(a.states, b.states, scale) * both).sum((1, 2)) / n
 
-    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+def scaled(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float) -> tuple[Clouds, Clouds]:
+    """Both in units of the lengthscales, around the middle of all of their tokens."""
+    scale, n = positive(lengthscale, x.states), x.sizes.sum() + y.sizes.sum()
+    sums = [(c.states.detach() * c.real.unsqueeze(2)).sum((0, 1)) for c in (x, y)]
+    return x.scaled(scale, (sums[0] + sums[1]) / n), y.scaled(scale, (sums[0] + sums[1]) / n)
+
+
+def within(x: Clouds) -> Float[Tensor, " n_clouds"]:
+    """Mean of k over two different tokens of a cloud, for each of these :func:`scaled` clouds."""
+    apart = ~torch.eye(x.real.shape[1], dtype=torch.bool, device=x.real.device)
+    both = x.real.unsqueeze(2) & x.real.unsqueeze(1) & apart
+    return (kernel(x.states, x.states) * both).sum((1, 2)) / (x.sizes * (x.sizes - 1))
+
+
+def across(x: Clouds, y: Clouds) -> Float[Tensor, " n_pairs"]:
+    """Mean of k over a token of the i-th cloud of ``x`` and one of the i-th of ``y``, both :func:`scaled`."""
+    both = x.real.unsqueeze(2) & y.real.unsqueeze(1)
+    return (kernel(x.states, y.states) * both).sum((1, 2)) / (x.sizes * y.sizes)
 
 
 def positive(lengthscale: Float[Tensor, " d"] | float, like: Tensor) -> Float[Tensor, " d"]:
@@ -130,8 +145,9 @@ def witness(
     lengthscale: Float[Tensor, " d"] | float,
 ) -> Float[Tensor, " p"]:
     """f(t) = mean_i k(t, x_i) - mean_j k(t, y_j): positive where there is more of x than of y (Gretton et al. 2012)."""
-    scale = positive(lengthscale, points)
-    return kernel(points, x, scale).mean(1) - kernel(points, y, scale).mean(1)
+    scale, middle = positive(lengthscale, points), points.mean(0)
+    points, x, y = ((c - middle) / scale for c in (points, x, y))
+    return kernel(points, x).mean(1) - kernel(points, y).mean(1)
 
 
 def block_means(clouds: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, "n_clouds n_clouds"]:
@@ -139,13 +155,11 @@ def block_means(clouds: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Flo
 
     What a test that exchanges whole clouds needs of the tokens: it is taken once.
     """
-    scale = positive(lengthscale, clouds.states)
+    clouds, _ = scaled(clouds, clouds, lengthscale)
     found = torch.zeros(len(clouds), len(clouds), dtype=clouds.states.dtype, device=clouds.states.device)
     for i, (states, real) in enumerate(zip(clouds.states, clouds.real, strict=True)):
-        sums = (kernel(states[real].expand(len(clouds), -1, -1), clouds.states, scale) * clouds.real.unsqueeze(1)).sum(
-            (1, 2)
-        )
-        own = clouds.sizes[i]
+        k = kernel(states[real].expand(len(clouds), -1, -1), clouds.states) * clouds.real.unsqueeze(1)
+        sums, own = k.sum((1, 2)), clouds.sizes[i]
         found[i] = sums / (own * clouds.sizes)
         found[i, i] = (sums[i] - own) / (own * (own - 1))  # k(x, x) = 1
     return found
@@ -208,6 +222,23 @@ def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
     own, null = float(between.diag().mean()), between[torch.arange(n), orders].mean(1)
     others = float((between.sum() - between.diag().sum()) / (n * (n - 1)))
     return Test(own - others, permutation_p(-own, (-null).tolist()), n)
+
+
+def nearer_than(between: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
+    """For each problem the share of the others that are further from it than its own translation is; .5 is chance.
+
+    ``between`` holds distances, one language in rows and the other in columns; the mean of both directions, ties
+    counting half. Raises ZkitError for a single problem.
+    """
+    n = len(between)
+    if n < 2:
+        raise ZkitError("a single problem has no others to be nearer than; take at least two")
+    own = between.diag()
+    further = [
+        ((line > own.unsqueeze(1)).double() + (line == own.unsqueeze(1)).double() / 2).sum(1) - 0.5
+        for line in (between, between.T)
+    ]
+    return (further[0] + further[1]) / (2 * (n - 1))
 
 
 def _several(blocks: Blocks) -> int:

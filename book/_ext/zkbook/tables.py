@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import zkit
-from zkbook import sizes
+from zkit import shapes
 from zkit.claims.conjectures import shipped
 from zkit.foreign import code, markdown
 
@@ -89,7 +89,7 @@ def models(book: Path) -> list[str]:
     record = list(read(book / "published.yml")["models"].values())
     config = Path(zkit.__file__).parent / "organism" / "weights" / "config.json"
     if config.is_file():
-        record.append(sizes.from_config(json.loads(config.read_text(encoding="utf-8"))))
+        record.append(shapes.from_config(json.loads(config.read_text(encoding="utf-8"))))
     rows = [
         ("architecture", *(m["architecture"] for m in record)),
         ("layers", *(f"{m['layers']}" for m in record)),
@@ -99,7 +99,7 @@ def models(book: Path) -> list[str]:
         ("feed-forward neurons per layer", *(f"{m['d_ffn']:,}" for m in record)),
         ("gates: neurons in all layers", *(f"{m['layers'] * m['d_ffn']:,}" for m in record)),
         ("vocabulary", *(f"{m['vocabulary']:,}" for m in record)),
-        ("distinct parameters", *(f"{sizes.parameters(m):,}" for m in record)),
+        ("distinct parameters", *(f"{shapes.parameters(m):,}" for m in record)),
     ]
     return table(("Shape", *(m["id"].split("/")[-1] for m in record)), rows)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 
-def from_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The shape in a transformers ``config.json``, in the words of published.yml."""
+def from_config(config: dict[str, Any], name: str = "embedded") -> dict[str, Any]:
+    """The shape in a transformers ``config.json``, in the words of the book's published.yml."""
     heads = config["num_attention_heads"]
     return {
-        "id": "embedded",
-        "architecture": "Qwen3" if config["model_type"] == "qwen3" else config["model_type"],
+        "id": name,
+        "architecture": config["model_type"].capitalize(),
         "layers": config["num_hidden_layers"],
         "d_model": config["hidden_size"],
         "d_ffn": config["intermediate_size"],
         "heads": heads,
-        "kv_heads": config["num_key_value_heads"],
+        "kv_heads": config.get("num_key_value_heads") or heads,
         "d_head": config.get("head_dim") or config["hidden_size"] // heads,
         "vocabulary": config["vocab_size"],
         "tied": config["tie_word_embeddings"],

@@ -1,0 +1,110 @@
+"""Which coordinates count: those of planted problems survive, and sets of coordinates have the energy they should."""
+
+import pytest
+import torch
+
+import zkit
+from zkit.phase3.ard import shared
+from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than, scaled
+from zkit.phase3.planted import planted
+from zkit.phase3.selection import disagreement, energy, energy_null, energy_p, refits, reordered, survivors
+from zkit.subspaces import coordinate_subspace, random_subspace
+
+SMALL = {"n": 12, "tokens": 12, "d": 24, "q": 12}
+
+
+def agreeing(made, **options):
+    return survivors(disagreement(made.zh, made.en, torch.full((24,), median_distance(made.zh.tokens()))), **options)
+
+
+def test_coordinates_that_hold_the_problem_survive_and_those_of_the_language_do_not():
+    found = agreeing(made := planted(**SMALL, content=1.5, shift=1.0))
+    assert int((found & ~made.tells).sum()) >= 9
+    assert not (found & made.tells).any()
+
+
+def test_disagreement_is_the_derivative_of_the_kernel():
+    made = planted(3, 5, 4, 2, content=1.0, seed=2)
+    zh, en = (Clouds(c.states[:, : 4 - i].double(), c.real[:, : 4 - i]) for i, c in enumerate((made.zh, made.en)))
+    log_w = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    found = disagreement(zh, en, torch.full((4,), 2.0))
+    for i in range(3):
+        for j in range(3):
+            one, other = reordered(zh, [i]), reordered(en, [j])
+            [slope] = torch.autograd.grad(across(*scaled(one, other, 2.0 * (-0.5 * log_w).exp())).sum(), log_w)
+            assert torch.allclose(found[i, j], -2 * slope, atol=1e-12)
+
+
+def test_shuffled_fits_are_fits_of_shuffled_pairs():
+    made = planted(**SMALL, content=1.0)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(5))
+    by_hand = shared(made.zh, reordered(made.en, order), steps=20)
+    assert torch.equal(refits(made.zh, made.en, 1, seed=5, steps=20)[0], by_hand)
+
+
+def test_where_pairs_mean_nothing_one_run_in_twenty_has_a_survivor():
+    """Tokens of a prompt are alike and the languages differ; none of it is a shared problem."""
+    n = 200
+    found = sum(
+        bool(agreeing(planted(8, 6, 24, 8, correlation=0.8, shift=0.5, seed=seed), draws=99, seed=seed).any())
+        for seed in range(n)
+    )
+    assert abs(found - 0.05 * n) <= 3.3 * (0.05 * 0.95 * n) ** 0.5
+
+
+def test_survival_compares_with_the_largest_of_all_coordinates():
+    made = torch.Generator().manual_seed(0)
+    apart = torch.rand(6, 6, 30, generator=made)
+    own = torch.eye(6, dtype=torch.bool)
+    apart[..., 0] = torch.where(own, 0.0, 1.0)  # the pairs agree as no other pairing can
+    apart[..., 1] = 7.0
+    found = survivors(apart)
+    assert bool(found[0]) and not found[1]
+    assert not survivors(apart[:, :, 1:]).any()
+
+
+def test_coordinates_have_all_none_or_an_even_part_of_their_energy_in_a_space():
+    space = coordinate_subspace([1, 4], 8)
+    assert energy([1, 4], space) == pytest.approx(4)
+    assert energy([0, 2, 3], space) == 0
+    assert energy(range(8), random_subspace(3, 8, torch.Generator().manual_seed(0))) == pytest.approx(1, abs=1e-5)
+    assert sum(energy_null(2, space)) / 999 == pytest.approx(1, abs=0.1)
+    assert energy_p([1, 4], space) < 0.1 < 0.9 < energy_p([0, 2], space)
+
+
+def test_a_translation_is_nearer_than_other_problems_where_it_should_be():
+    made = planted(**SMALL, content=2.0)
+    between = Blocks.of(made.zh, made.en, median_distance(made.zh.tokens())).between()
+    assert nearer_than(between).mean() > 0.9
+    assert nearer_than(torch.zeros(4, 4)).tolist() == [0.5] * 4
+    by_hand = torch.tensor([[1.0, 2.0, 0.0], [5.0, 0.0, 9.0], [9.0, 8.0, 7.0]])
+    assert nearer_than(by_hand).tolist() == [0.75, 1.0, 0.75]
+
+
+def test_what_is_planted_is_as_asked():
+    made = planted(40, 200, 8, 3, shift=2.0, spread=1.5, content=1.0, correlation=0.9, seed=1)
+    zh, en = made.zh.states, made.en.states
+    assert made.tells.tolist() == [True] * 3 + [False] * 5
+    assert torch.allclose(zh.mean((0, 1))[:3] - en.mean((0, 1))[:3], torch.full((3,), 2.0), atol=0.4)
+    assert torch.allclose(zh[..., :3].std((0, 1)), torch.full((3,), 1.5), atol=0.2)
+    inside = en[..., :3]
+    assert float((inside[:, 1:] * inside[:, :-1]).mean() / inside.square().mean()) == pytest.approx(0.9, abs=0.03)
+    about = zh[..., 3:].mean(1) - en[..., 3:].mean(1)
+    assert about.std() < zh[..., 3:].mean(1).std()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: planted(q=64), "0 < q < d"),
+        (lambda: planted(correlation=1.0), "correlation"),
+        (lambda: survivors(torch.ones(3, 4, 2)), r"\[N, N, d\]"),
+        (lambda: survivors(torch.ones(2, 2, 3)), "three problems"),
+        (lambda: energy([], coordinate_subspace([1], 4)), "at least one"),
+        (lambda: energy([4], coordinate_subspace([1], 4)), "0 to 3"),
+        (lambda: nearer_than(torch.zeros(1, 1)), "at least two"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(zkit.ZkitError, match=words):
+        call()

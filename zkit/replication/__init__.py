@@ -1,0 +1,10 @@
+"""Replication: the literal arms of three published systems on any model, beside what was published.
+
+A published figure is a record with a tolerance and the name of the function that measures it (``book/published.yml``).
+A figure of one model is never called a replication of another's.
+"""
+
+from zkit.replication.report import rows
+from zkit.replication.run import replicate
+
+__all__ = ["replicate", "rows"]
