@@ -64,8 +64,8 @@ def nested_ridge(
 ) -> Float[Tensor, "*batch k m"]:
     """Ridge whose penalty is chosen by five folds of the problems it is given, so that none left out is seen.
 
-    ``groups`` (each problem for itself by default) are not taken apart by these folds either. Raises ZkitError for fewer
-    than two groups.
+    ``groups`` (each problem for itself by default) are not taken apart by these folds either. Raises ZkitError for
+    fewer than two groups.
     """
     names = list(range(x.shape[-2])) if groups is None else list(groups)
     order = {name: i for i, name in enumerate(dict.fromkeys(names))}
@@ -219,9 +219,7 @@ def bridge(
     return Bridge(found, permutation_p(found, null), null)
 
 
-def pairings(
-    n: int, draws: int, seed: int = 0, within: Sequence[Hashable] | None = None
-) -> Int[Tensor, "draws n"]:
+def pairings(n: int, draws: int, seed: int = 0, within: Sequence[Hashable] | None = None) -> Int[Tensor, "draws n"]:
     """Random permutations of n problems; with ``within``, of those that share a name, each in the others' places."""
     order = {name: i for i, name in enumerate(dict.fromkeys(within or []))}
     code = torch.tensor([order[name] for name in within] if within else [0] * n, dtype=torch.float64)
@@ -260,15 +258,15 @@ def means(x: Tensor, y: Tensor, centre: Centre) -> tuple[Float[Tensor, "*batch 1
 def _check(x: Tensor, y: Tensor, groups: Sequence[Hashable]) -> None:
     n = len(groups)
     if x.dim() < 2 or y.dim() < 2 or not x.shape[-2] == y.shape[-2] == n:
-        raise ZkitError(
-            f"row i of x, of y and of the groups is problem i: got {tuple(x.shape)}, {tuple(y.shape)}, {n}"
-        )
+        raise ZkitError(f"row i of x, of y and of the groups is problem i: got {tuple(x.shape)}, {tuple(y.shape)}, {n}")
     if n < 3 or len(set(groups)) < 2:
         raise ZkitError(f"{n} problems in {len(set(groups))} groups: leaving out needs three problems and two groups")
     for name, states in (("x", x), ("y", y)):
         if not bool(states.isfinite().all()):
             raise ZkitError(f"{name} holds NaN or infinity; look at what it was recorded from")
-        extent = (states - states.mean(-2, keepdim=True)).abs().amax(-2).reshape(-1, states.shape[-1])  # one row for each batch
+        extent = (
+            (states - states.mean(-2, keepdim=True)).abs().amax(-2).reshape(-1, states.shape[-1])
+        )  # one row for each batch
         still = int((extent <= torch.finfo(states.dtype).eps * states.abs().amax()).any(0).sum())
         if still:
             raise ZkitError(
