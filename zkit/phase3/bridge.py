@@ -27,7 +27,7 @@ Centre = Literal["own", "common", "none"]
 Means are those of the problems that a map is fitted to."""
 PENALTIES = tuple(10.0**e for e in range(-4, 5))  # of ridge, times the mean squared length of the states
 INNER = 5  # folds of those problems, for the choice of a penalty
-_AT_A_TIME = 10**6  # entries of the maps for the pairings of one batch
+_AT_A_TIME = 20_000  # entries of the maps for the pairings of one batch
 
 
 def linear(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "*batch k m"]:
@@ -87,11 +87,11 @@ def _ridges(
 ) -> tuple[Float[Tensor, "*batch k r"], Float[Tensor, "n_penalties *batch r m"]]:
     """W of each penalty as a product, of which only the second factor depends on it and on y."""
     x = x[(None,) * (y.dim() - x.dim())]
-    u, sigma, vt = torch.linalg.svd(x, full_matrices=False)
+    values, vectors = torch.linalg.eigh(x.mT @ x)
     size = x.square().sum((-2, -1)) / x.shape[-2]  # [*batch]
     weights = torch.tensor(penalties, dtype=x.dtype).view(-1, *[1] * size.dim()) * size
-    gain = sigma / (sigma.square() + weights.unsqueeze(-1))
-    return vt.mT, gain.unsqueeze(-1) * (u.mT @ y)
+    shrunk = 1 / (values.clamp(min=0) + weights.unsqueeze(-1))
+    return vectors, shrunk.unsqueeze(-1) * (vectors.mT @ (x.mT @ y))
 
 
 def rotation(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "*batch k k"]:
