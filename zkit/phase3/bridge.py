@@ -27,7 +27,7 @@ Centre = Literal["own", "common", "none"]
 Means are those of the problems that a map is fitted to."""
 PENALTIES = tuple(10.0**e for e in range(-4, 5))  # of ridge, times the mean squared length of the states
 INNER = 5  # folds of those problems, for the choice of a penalty
-_AT_A_TIME = 20_000  # entries of the maps for the pairings of one batch
+_AT_A_TIME = 100_000  # entries of the maps for the pairings of one batch
 
 
 def linear(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "*batch k m"]:
@@ -76,7 +76,7 @@ def nested_ridge(
     missed: list[Tensor] = []  # by fold [n_penalties, *batch]
     for held, rest in folds([order[name] % INNER for name in names]):
         right, inner = _ridges(x[..., rest, :], y[..., rest, :], PENALTIES)
-        missed.append((y[..., held, :] - (x[..., held, :] @ right) @ inner).square().sum((-2, -1)))
+        missed.append(_missed(x[..., held, :] @ right, inner, y[..., held, :]))
     best = torch.stack(missed).sum(0).argmin(0)  # [*batch]
     right, inner = _ridges(x, y, PENALTIES)
     return right @ inner.gather(0, best[None, ..., None, None].expand(1, *inner.shape[1:]))[0]
@@ -92,6 +92,14 @@ def _ridges(
     weights = torch.tensor(penalties, dtype=x.dtype).view(-1, *[1] * size.dim()) * size
     shrunk = 1 / (values.clamp(min=0) + weights.unsqueeze(-1))
     return vectors, shrunk.unsqueeze(-1) * (vectors.mT @ (x.mT @ y))
+
+
+def _missed(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    """|y - x W|^2 of many W, [n_penalties, *batch], where possible from products of x and y that are as small as W."""
+    if x.shape[-2] < x.shape[-1]:
+        return (y - x @ w).square().sum((-2, -1))
+    explained = w * (2 * (x.mT @ y) - (x.mT @ x) @ w)
+    return y.square().sum((-2, -1)) - explained.sum((-2, -1))
 
 
 def rotation(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "*batch k k"]:
