@@ -77,12 +77,15 @@ def test_ridge_is_the_minimum_of_what_it_says():
     assert torch.allclose(ridge(0.3)(x, y), wanted, atol=1e-10)
 
 
-def test_the_penalty_is_the_best_of_five_folds_that_take_no_group_apart():
-    x, y, groups = gaussian(20, 6), gaussian(20, 4, seed=1), [i // 2 for i in range(20)]
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("n", "k"), [(20, 6), (60, 3)])  # a fold of fewer problems than directions, and of more
+def test_the_penalty_is_the_best_of_five_folds_that_take_no_group_apart(n, k, seed):
+    x, groups = gaussian(n, k, seed=seed), [i // 2 for i in range(n)]
+    y = x @ gaussian(k, 4, seed=seed + 100) + 4 * gaussian(n, 4, seed=seed + 200)
     missed = torch.zeros(len(PENALTIES), dtype=torch.float64)
     for fold in range(5):
-        held = [i for i in range(20) if groups[i] % 5 == fold]
-        rest = [i for i in range(20) if groups[i] % 5 != fold]
+        held = [i for i in range(n) if groups[i] % 5 == fold]
+        rest = [i for i in range(n) if groups[i] % 5 != fold]
         for j, penalty in enumerate(PENALTIES):
             missed[j] += (y[held] - x[held] @ ridge(penalty)(x[rest], y[rest])).square().sum()
     assert torch.allclose(nested_ridge(x, y, groups), ridge(PENALTIES[int(missed.argmin())])(x, y))
