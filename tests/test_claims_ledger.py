@@ -40,6 +40,7 @@ def test_every_conjecture_is_recorded_and_starts_as_one():
     } == {id for id in ids if not id.startswith("P-")}
     assert {f"P-Z-{i}" for i in range(1, 19)} == {id for id in ids if id.startswith("P-Z-")}
     assert {f"P-B-{i}" for i in range(1, 15)} == {id for id in ids if id.startswith("P-B-")}
+    assert {f"P-D-{i}" for i in range(1, 19)} == {id for id in ids if id.startswith("P-D-")}
     for record in SHIPPED:
         assert record.history[0].kind == "conjecture"
         assert not judged(record) and record.status == "open"

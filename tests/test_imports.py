@@ -39,7 +39,7 @@ _ACCESS = [
         "recording",
         "scoring",
     ),
-    *("generation", "probe", "models", "anatomies", "refusals", "extraction", "trained"),
+    *("generation", "probe", "models", "anatomies", "refusals", "extraction", "pooling", "trained"),
 ]
 LAYERS = [
     [["errors"]],

@@ -90,3 +90,13 @@ def test_the_chapter_on_patching_uses_the_published_counts():
         assert found[f"PUBLISHED_{name}"] == at(f"z.patch.{figure}_changed", "L32 k50")
     assert list(found["PUBLISHED_RANDOM"]) == PUBLISHED["z.patch.random_changed"]["value"]
     assert list(found["PUBLISHED_REST"]) == PUBLISHED["z.patch.random_complement_changed"]["value"]
+
+
+def test_the_chapter_on_the_bridge_uses_the_published_figures():
+    found = constants("12_phase3d_bridge")
+    assert list(found["PUBLISHED_KS"]) == PUBLISHED["z.bridge.leave_one_out"]["along"]["k"]
+    assert found["PUBLISHED_KS"] == tuple(PUBLISHED["z.bridge.noise"]["along"]["k"])
+    assert list(found["PUBLISHED_Q2"]) == PUBLISHED["z.bridge.leave_one_out"]["value"]
+    assert list(found["PUBLISHED_NOISE"]) == PUBLISHED["z.bridge.noise"]["value"]
+    assert found["PUBLISHED_R2"] == PUBLISHED["z.bridge.in_sample"]["value"]
+    assert found["PUBLISHED_NORMAL"] == PUBLISHED["z.bridge.leave_one_out_normal"]["value"]

@@ -2,26 +2,35 @@
 
 Source: the Phase 3 specification, D. Its figure is R^2 on the problems that the map was fitted to, which is 1 for pure
 noise as soon as there are as many directions as problems. What counts is Q^2, on problems left out.
+
+States may have leading dimensions (subspaces, or pairings drawn anew): what depends on x alone is then computed once,
+and the rest in batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Float
-from scipy.linalg import orthogonal_procrustes
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.stats import permutation_p
 
-Fit = Callable[[Tensor, Tensor], Tensor]
+Fit = Callable[..., Tensor]
+Centre = Literal["own", "common", "none"]
+"""What is subtracted: the mean of each language, one mean of both (so that the map has to carry the language), nothing.
+
+Means are those of the problems that a map is fitted to."""
 PENALTIES = tuple(10.0**e for e in range(-4, 5))  # of ridge, times the mean squared length of the states
+INNER = 5  # folds of those problems, for the choice of a penalty
+_AT_A_TIME = 100_000  # entries of the maps for the pairings of one batch
 
 
-def linear(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"]) -> Float[Tensor, "k m"]:
+def linear(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "*batch k m"]:
     """W = argmin |y - x W|_F, the shortest where there are several (N < k, where the normal equations are singular)."""
     return torch.linalg.pinv(x) @ y
 
@@ -44,48 +53,113 @@ def ridge(penalty: float) -> Fit:
         raise ZkitError(f"a penalty is positive, got {penalty}; without one, use zkit.phase3.bridge.linear")
 
     def fit(x: Tensor, y: Tensor) -> Tensor:
-        return _ridges(x, y, (penalty,))[0]
+        right, inner = _ridges(x, y, (penalty,))
+        return right @ inner[0]
 
     return fit
 
 
-def nested_ridge(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"]) -> Float[Tensor, "k m"]:
-    """Ridge whose penalty is chosen by five folds of the problems it is given, so that none left out is seen."""
-    missed = sum(
-        (y[held] - x[held] @ _ridges(x[rest], y[rest], PENALTIES)).square().sum((1, 2))
-        for held, rest in folds([i % 5 for i in range(len(x))])
-    )
-    return ridge(PENALTIES[int(torch.as_tensor(missed).argmin())])(x, y)
+def nested_ridge(
+    x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"], groups: Sequence[Hashable] | None = None
+) -> Float[Tensor, "*batch k m"]:
+    """Ridge whose penalty is chosen by five folds of the problems it is given, so that none left out is seen.
+
+    ``groups`` (each problem for itself by default) are not taken apart by these folds either. Raises ZkitError for
+    fewer than two groups.
+    """
+    names = list(range(x.shape[-2])) if groups is None else list(groups)
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    if len(names) != x.shape[-2] or len(order) < 2:
+        raise ZkitError(
+            f"{x.shape[-2]} problems named by {len(names)} in {len(order)} groups: a penalty is chosen over two or more"
+        )
+    missed: list[Tensor] = []  # by fold [n_penalties, *batch]
+    for held, rest in folds([order[name] % INNER for name in names]):
+        right, inner = _ridges(x[..., rest, :], y[..., rest, :], PENALTIES)
+        missed.append(_missed(x[..., held, :] @ right, inner, y[..., held, :]))
+    best = torch.stack(missed).sum(0).argmin(0)  # [*batch]
+    right, inner = _ridges(x, y, PENALTIES)
+    return right @ inner.gather(0, best[None, ..., None, None].expand(1, *inner.shape[1:]))[0]
 
 
-def _ridges(x: Tensor, y: Tensor, penalties: Sequence[float]) -> Float[Tensor, "n_penalties k m"]:
-    u, sigma, vt = torch.linalg.svd(x, full_matrices=False)
-    weights = torch.tensor(penalties, dtype=x.dtype).unsqueeze(1) * x.square().sum(1).mean()
-    return vt.T @ ((sigma / (sigma.square() + weights)).unsqueeze(2) * (u.T @ y))
+def _ridges(
+    x: Tensor, y: Tensor, penalties: Sequence[float]
+) -> tuple[Float[Tensor, "*batch k r"], Float[Tensor, "n_penalties *batch r m"]]:
+    """W of each penalty as a product, of which only the second factor depends on it and on y."""
+    x = x[(None,) * (y.dim() - x.dim())]
+    values, vectors = torch.linalg.eigh(x.mT @ x)
+    size = x.square().sum((-2, -1)) / x.shape[-2]  # [*batch]
+    weights = torch.tensor(penalties, dtype=x.dtype).view(-1, *[1] * size.dim()) * size
+    shrunk = 1 / (values.clamp(min=0) + weights.unsqueeze(-1))
+    return vectors, shrunk.unsqueeze(-1) * (vectors.mT @ (x.mT @ y))
 
 
-def rotation(x: Float[Tensor, "N k"], y: Float[Tensor, "N k"]) -> Float[Tensor, "k k"]:
-    """The orthogonal W nearest to y = x W (Schoenemann 1966), by scipy."""
-    found, _ = orthogonal_procrustes(x.double().numpy(), y.double().numpy())
-    return torch.from_numpy(found).to(x)
+def _missed(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    """|y - x W|^2 of many W, [n_penalties, *batch], where possible from products of x and y that are as small as W."""
+    if x.shape[-2] < x.shape[-1]:
+        return (y - x @ w).square().sum((-2, -1))
+    explained = w * (2 * (x.mT @ y) - (x.mT @ x) @ w)
+    return y.square().sum((-2, -1)) - explained.sum((-2, -1))
 
 
-def identity(x: Float[Tensor, "N k"], y: Float[Tensor, "N k"]) -> Float[Tensor, "k k"]:
+def rotation(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "*batch k k"]:
+    """The orthogonal W nearest to y = x W: that of scipy.linalg.orthogonal_procrustes, which takes one pair at a time.
+
+    Source: Schoenemann 1966. Raises ZkitError for fewer problems than directions, which leave a rotation undetermined.
+    """
+    if x.shape[-2] < x.shape[-1]:
+        raise ZkitError(
+            f"{x.shape[-2]} problems do not determine a rotation of {x.shape[-1]} directions; take fewer directions"
+        )
+    u, _, vt = torch.linalg.svd(x.mT @ y)
+    return u @ vt
+
+
+def identity(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "k k"]:
     """W = I: the states of one language as they are."""
-    return torch.eye(x.shape[1], dtype=x.dtype)
+    return torch.eye(x.shape[-1], dtype=x.dtype)
 
 
-def nothing(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"]) -> Float[Tensor, "k m"]:
+def nothing(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "k m"]:
     """W = 0: the mean of the other language, where states are centred; its Q^2 is 0."""
-    return x.new_zeros(x.shape[1], y.shape[1])
+    return x.new_zeros(x.shape[-1], y.shape[-1])
 
 
-def r2(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"], fit: Fit, *, centred: bool = True) -> float:
-    """1 - |y - x W|^2 / |y - mean y|^2 on the problems that W is fitted to, as specified (there, not centred)."""
-    _check(x, y, range(len(x)))
-    shift, onto = _means(x, y, centred)
+def r2(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"], fit: Fit, *, centre: Centre = "own") -> float:
+    """1 - |y - x W|^2 / |y - mean y|^2 on the problems that W is fitted to, as specified (there with centre="none").
+
+    Raises ZkitError as :func:`left_out` does.
+    """
+    _check(x, y, range(x.shape[-2]))
+    shift, onto = means(x, y, centre)
     residual = (y - onto) - (x - shift) @ fit(x - shift, y - onto)
     return 1 - float(residual.square().sum() / (y - y.mean(0)).square().sum())
+
+
+def left_out(
+    x: Float[Tensor, "*batch N k"],
+    y: Float[Tensor, "*batch N m"],
+    fit: Fit,
+    groups: Sequence[Hashable],
+    *,
+    centre: Centre = "own",
+) -> tuple[Float[Tensor, "*batch n_groups"], Float[Tensor, "*batch n_groups"]]:
+    """By group |y - predicted|^2 and |y - mean of the others|^2, each group predicted from a map fitted to the others.
+
+    ``groups`` names what is left out together: problems of one answer, or each for itself. Raises ZkitError for fewer
+    than three problems or two groups, states that are not finite, and dimensions that do not vary over the problems.
+    """
+    _check(x, y, groups)
+    missed, spread = [], []
+    for held, rest in folds(groups):
+        shift, onto = means(x[..., rest, :], y[..., rest, :], centre)
+        given = x[..., rest, :] - shift, y[..., rest, :] - onto
+        w = fit(*given, [groups[i] for i in rest]) if fit is nested_ridge else fit(*given)
+        said = onto + (x[..., held, :] - shift) @ w
+        missed.append((y[..., held, :] - said).square().sum((-2, -1)))
+        usual = y[..., rest, :].mean(-2, keepdim=True)
+        spread.append((y[..., held, :] - usual).square().sum((-2, -1)))
+    return torch.stack(missed, -1), torch.stack(spread, -1)
 
 
 def q2(
@@ -94,27 +168,30 @@ def q2(
     fit: Fit,
     groups: Sequence[Hashable],
     *,
-    centred: bool = True,
+    centre: Centre = "own",
 ) -> float:
-    """1 - |y - predicted|^2 / |y - mean of the others|^2, each group predicted from a map fitted to the others.
+    """1 - |y - predicted|^2 / |y - mean of the others|^2, summed over the groups of :func:`left_out`, as it raises.
 
-    ``groups`` names what is left out together: problems of one answer, or each for itself. Means are those of the
-    problems fitted to. Below zero where the map does worse than the mean. Raises ZkitError for fewer than three
-    problems or two groups, and states that do not vary.
+    Below zero where the map does worse than the mean.
     """
-    _check(x, y, groups)
-    missed = spread = 0.0
-    for held, rest in folds(groups):
-        shift, onto = _means(x[rest], y[rest], centred)
-        said = onto + (x[held] - shift) @ fit(x[rest] - shift, y[rest] - onto)
-        missed += float((y[held] - said).square().sum())
-        spread += float((y[held] - y[rest].mean(0)).square().sum())
-    return 1 - missed / spread
+    missed, spread = left_out(x, y, fit, groups, centre=centre)
+    return 1 - float(missed.sum() / spread.sum())
 
 
 def orthogonality_error(w: Float[Tensor, "k k"]) -> float:
     """|W^T W - I|_F / k, as specified: 0 for a rotation, 1 / sqrt(k) for W = 0."""
     return float((w.T @ w - torch.eye(w.shape[1], dtype=w.dtype)).norm() / w.shape[1])
+
+
+def within_span(*states: Float[Tensor, "_ d"]) -> list[Float[Tensor, "_ r"]]:
+    """Coordinates of all these states in the directions that they fill together, at most as many as there are rows.
+
+    Lengths and inner products are those in the full space, so that a map of d x d is fitted as one of r x r.
+    """
+    every = torch.cat(states)
+    u, sigma, _ = torch.linalg.svd(every, full_matrices=False)
+    kept = sigma > max(every.shape) * torch.finfo(every.dtype).eps * sigma.max()
+    return list((u[:, kept] * sigma[kept]).split([len(rows) for rows in states]))
 
 
 @dataclass(frozen=True)
@@ -132,15 +209,34 @@ def bridge(
     fit: Fit,
     groups: Sequence[Hashable],
     *,
-    centred: bool = True,
+    centre: Centre = "own",
     draws: int = 999,
     seed: int = 0,
+    within: Sequence[Hashable] | None = None,
 ) -> Bridge:
-    """Q^2 and its place among those of ``draws`` permutations of which y goes with which x."""
-    made = torch.Generator().manual_seed(seed)
-    found = q2(x, y, fit, groups, centred=centred)
-    null = [q2(x, y[torch.randperm(len(y), generator=made)], fit, groups, centred=centred) for _ in range(draws)]
+    """Q^2 and its place among those of ``draws`` permutations of which y goes with which x.
+
+    ``within`` names what is permuted among itself alone, such as problems of one wording: p then says whether the map
+    knows more than that. Raises ZkitError as :func:`left_out` does.
+    """
+    found = q2(x, y, fit, groups, centre=centre)
+    null = []
+    for order in pairings(len(y), draws, seed, within).split(max(1, _AT_A_TIME // (x.shape[-1] * y.shape[-1]))):
+        missed, spread = left_out(x, y[order], fit, groups, centre=centre)
+        null += (1 - missed.sum(-1) / spread.sum(-1)).tolist()
     return Bridge(found, permutation_p(found, null), null)
+
+
+def pairings(n: int, draws: int, seed: int = 0, within: Sequence[Hashable] | None = None) -> Int[Tensor, "draws n"]:
+    """Random permutations of n problems; with ``within``, of those that share a name, each in the others' places."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(within or []))}
+    code = torch.tensor([order[name] for name in within] if within else [0] * n, dtype=torch.float64)
+    if len(code) != n:
+        raise ZkitError(f"{len(code)} names for {n} problems; give each problem the name of what it is permuted within")
+    drawn = torch.rand(draws, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = torch.empty(draws, n, dtype=torch.long)
+    found[:, code.argsort(stable=True)] = (code + drawn).argsort(1)
+    return found
 
 
 def folds(groups: Sequence[Hashable]) -> list[tuple[list[int], list[int]]]:
@@ -152,21 +248,36 @@ def folds(groups: Sequence[Hashable]) -> list[tuple[list[int], list[int]]]:
     ]
 
 
-def _means(x: Tensor, y: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
-    return (x.mean(0), y.mean(0)) if centred else (x.new_zeros(x.shape[1]), y.new_zeros(y.shape[1]))
+def means(x: Tensor, y: Tensor, centre: Centre) -> tuple[Float[Tensor, "*batch 1 k"], Float[Tensor, "*batch 1 m"]]:
+    """What ``centre`` subtracts from x and from y. ZkitError for a centre that is none, or has no common mean."""
+    of_x, of_y = x.mean(-2, keepdim=True), y.mean(-2, keepdim=True)
+    if centre == "own":
+        return of_x, of_y
+    if centre == "none":
+        return torch.zeros_like(of_x), torch.zeros_like(of_y)
+    if centre != "common" or x.shape[-1] != y.shape[-1]:
+        raise ZkitError(
+            f"centre={centre!r} of {x.shape[-1]} and {y.shape[-1]} dimensions; choose 'own', 'none', or, for as many "
+            "dimensions on either side, 'common'"
+        )
+    return (of_x + of_y) / 2, (of_x + of_y) / 2
 
 
 def _check(x: Tensor, y: Tensor, groups: Sequence[Hashable]) -> None:
-    if x.dim() != 2 or y.dim() != 2 or not len(x) == len(y) == len(groups):
-        raise ZkitError(
-            f"row i of x, of y and of the groups is problem i: got {tuple(x.shape)}, {tuple(y.shape)}, {len(groups)}"
-        )
-    if len(x) < 3 or len(set(groups)) < 2:
-        raise ZkitError(
-            f"{len(x)} problems in {len(set(groups))} groups: leaving out needs three problems and two groups"
-        )
+    n = len(groups)
+    if x.dim() < 2 or y.dim() < 2 or not x.shape[-2] == y.shape[-2] == n:
+        raise ZkitError(f"row i of x, of y and of the groups is problem i: got {tuple(x.shape)}, {tuple(y.shape)}, {n}")
+    if n < 3 or len(set(groups)) < 2:
+        raise ZkitError(f"{n} problems in {len(set(groups))} groups: leaving out needs three problems and two groups")
     for name, states in (("x", x), ("y", y)):
         if not bool(states.isfinite().all()):
             raise ZkitError(f"{name} holds NaN or infinity; look at what it was recorded from")
-        if float((states - states.mean(0)).abs().max()) == 0:
-            raise ZkitError(f"all rows of {name} are one and the same, so there is nothing to explain")
+        extent = (
+            (states - states.mean(-2, keepdim=True)).abs().amax(-2).reshape(-1, states.shape[-1])
+        )  # one row for each batch
+        still = int((extent <= torch.finfo(states.dtype).eps * states.abs().amax()).any(0).sum())
+        if still:
+            raise ZkitError(
+                f"{still} of {extent.shape[-1]} dimensions of {name} are the same in all {n} problems; leave them out, "
+                "or take coordinates by zkit.phase3.bridge.within_span"
+            )

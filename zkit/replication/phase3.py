@@ -137,9 +137,9 @@ def _r2(host: Host, x: Tensor, y: Tensor, layer: int, k: int, key: str) -> float
     one, other = (z.coordinates(states).double() for states in (x, y))
     match key:
         case "z.bridge.in_sample":
-            return bridge.r2(one, other, bridge.linear, centred=False)
+            return bridge.r2(one, other, bridge.linear, centre="none")
         case "z.bridge.leave_one_out":
-            return bridge.q2(one, other, bridge.linear, range(len(one)), centred=False)
+            return bridge.q2(one, other, bridge.linear, range(len(one)), centre="none")
     raise ZkitError(f"{key} is no R^2 of a map; name another function in its record")
 
 
