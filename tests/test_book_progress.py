@@ -18,8 +18,14 @@ def test_every_status_has_its_bar():
 
 def test_counts_are_told_in_words_and_chapters_without_claims_are_left_out():
     page = progress.draw({"00 One": ["confirmed", "refuted", "confirmed"], "01 Two": [], "02 Three": ["not testable"]})
-    assert "00 One: 2 confirmed, or analogue holds, 1 refuted, or analogue fails, 0 open, or not testable" in page
-    assert "02 Three: 0 confirmed, or analogue holds, 0 refuted, or analogue fails, 1 open, or not testable" in page
+    assert (
+        "00 One: 2 confirmed, or analogue holds, 1 refuted, or analogue fails, 0 open, undecided, or not testable"
+        in page
+    )
+    assert (
+        "02 Three: 0 confirmed, or analogue holds, 0 refuted, or analogue fails, 1 open, undecided, or not testable"
+        in page
+    )
     assert "01 Two" not in page and 'id="fig-progression"' in page
 
 

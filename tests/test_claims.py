@@ -31,11 +31,11 @@ def stat(value, ci=None, n=30, unit=None):
         (stat(0.3, [0.2, 0.4]), "confirmed", "analogue holds"),
         (stat(0.7), "refuted", "analogue fails"),
         (stat(0.7, [0.6, 0.8]), "refuted", "analogue fails"),
-        (stat(0.45, [0.3, 0.6]), "open", "not testable"),
+        (stat(0.45, [0.3, 0.6]), "open", "undecided"),
         (stat(math.nan), "open", "not testable"),
         (stat(None), "open", "not testable"),
         (stat(0.3, [math.nan, 0.4]), "open", "not testable"),
-        (stat(0.5 - 1e-9), "open", "not testable"),
+        (stat(0.5 - 1e-9), "open", "undecided"),
         (None, "open", "not testable"),
     ],
 )
@@ -111,6 +111,13 @@ def test_rule_claim_and_verdict_survive_json():
         text = json.dumps(verdict.to_dict(), allow_nan=False)
         assert Verdict.from_dict(json.loads(text)) == verdict
     assert rule_from_dict(NESTED.to_dict()) == NESTED
+
+
+def test_undecided_is_not_missing():
+    both, wide = AllOf((Bound("a", "<", 0.5), Bound("b", ">", 0))), stat(0.45, [0.3, 0.6])
+    assert judge(claim(both), {"a": wide, "b": stat(1)}, "embedded").status == "undecided"
+    assert judge(claim(both), {"a": wide}, "embedded").status == "not testable"
+    assert judge(claim(both), {"a": stat(0.7)}, "embedded").status == "analogue fails"
 
 
 def test_wording_and_statistics_of_a_nested_rule():

@@ -143,7 +143,7 @@ def test_figures_quoted_in_histories_are_the_published_ones():
     [
         ((0.3, [0.2, 0.4]), "confirmed", "analogue holds", "evidence"),
         ((0.7, [0.6, 0.8]), "refuted", "analogue fails", "refutation"),
-        ((0.45, [0.4, 0.6]), "open", "not testable", "evidence"),
+        ((0.45, [0.4, 0.6]), "open", "undecided", "evidence"),
         ((float("nan"), None), "open", "not testable", "evidence"),
     ],
 )

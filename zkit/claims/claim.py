@@ -13,7 +13,7 @@ from zkit.reading import shown
 
 Published = Literal["confirmed", "refuted", "open"]
 BEFORE = "fixed before the run"
-Status = Literal["confirmed", "refuted", "open", "analogue holds", "analogue fails", "not testable"]
+Status = Literal["confirmed", "refuted", "open", "analogue holds", "analogue fails", "undecided", "not testable"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Verdict:
     """A claim judged on the results of one model.
 
     On the model the claim speaks of, the status is confirmed, refuted or open. On any other model it is
-    "analogue holds", "analogue fails" or "not testable", and the claim itself stays open.
+    "analogue holds", "analogue fails", "undecided" where an interval contains its bound, or "not testable" where a
+    statistic is missing; and the claim itself stays open.
     """
 
     claim: Claim
@@ -106,7 +107,7 @@ class Verdict:
 
     @property
     def decided(self) -> bool:
-        return self.status not in ("open", "not testable")
+        return self.status not in ("open", "undecided", "not testable")
 
     @property
     def reason(self) -> str:
@@ -135,8 +136,10 @@ def judge(claim: Claim, stats: Mapping[str, Any], model: str) -> Verdict:
     Raises ZkitError for a statistic that is not such a record.
     """
     truth, findings = claim.rule.judge(stats)
+    asked = all(finding.value is not None for finding in findings if finding.holds is None)
     own: dict[bool | None, Status] = {True: "confirmed", False: "refuted", None: "open"}
-    other: dict[bool | None, Status] = {True: "analogue holds", False: "analogue fails", None: "not testable"}
+    other: dict[bool | None, Status] = {True: "analogue holds", False: "analogue fails"}
+    other[None] = "undecided" if asked else "not testable"
     return Verdict(claim, model, (own if model == claim.model else other)[truth], findings)
 
 

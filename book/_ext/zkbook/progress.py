@@ -9,7 +9,7 @@ from zkit import figures
 STANDS = {
     "confirmed, or analogue holds": ("blue", ("confirmed", "analogue holds")),
     "refuted, or analogue fails": ("orange", ("refuted", "analogue fails")),
-    "open, or not testable": ("grey", ("open", "not testable")),
+    "open, undecided, or not testable": ("grey", ("open", "undecided", "not testable")),
 }
 
 
