@@ -52,6 +52,19 @@ def test_paths_that_are_given_are_taken_from_the_callers_folder_and_defaults_fro
     assert sourcebook.plan(clean(book), "embedded", None, {"mine": "."}).parameters["mine"] == str(tmp_path / "shell")
 
 
+def test_a_chapter_of_the_book_finds_its_own_default_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    declared = {"__annotations__": {"mine": "path", "out": "str"}, "out": str(tmp_path / "out")}
+    default, given = (
+        declared | {"mine": "../book/field"},
+        declared | {"mine": "own", "In": ['# Parameters\nmine = "own"']},
+    )
+    begin("08_z_mask", default)
+    begin("08_z_mask", given)
+    assert (default["mine"], given["mine"]) == (str(PACKAGE.parent / "book" / "field"), str(tmp_path / "own"))
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

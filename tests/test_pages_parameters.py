@@ -270,3 +270,11 @@ def test_chapters_are_ordered_by_needs_and_bad_needs_are_refused(tmp_path):
         sourcebook.in_order(cleaned(a=["b"], b=["a"], c=[]))
     with pytest.raises(ZkitError, match="a needs zz, which is not a chapter"):
         sourcebook.in_order(cleaned(a=["zz"]))
+
+
+def test_what_a_chapter_wants_comes_before_it_and_is_no_need(tmp_path):
+    clean = [sourcebook.read(write_chapter(tmp_path, name, wants=wants)) for name, wants in (("a", ("b",)), ("b", ()))]
+    assert [chapter.name for chapter in sourcebook.in_order(clean)] == ["b", "a"]
+    sourcebook.missing_needs(sourcebook.plan(clean[0], "embedded", None, {"out": str(tmp_path / "out")}))
+    with pytest.raises(ZkitError, match="a wants zz, which is not a chapter"):
+        sourcebook.in_order([sourcebook.read(write_chapter(tmp_path, "a", wants=("zz",)))])

@@ -67,11 +67,26 @@ def test_a_book_runs_in_order_once_and_is_then_current(book, tmp_path):
     staged = sorted(str(p.relative_to(book / "book" / "executed")) for p in (book / "book" / "executed").rglob("*.*"))
     assert staged == ["00_first.ipynb", "01_second.ipynb", "results/00_first.json", "results/01_second.json"]
 
+    assert 2**24 < notebook["metadata"]["zkit"]["stamp"]["peak_bytes"] < 2**40
+
     again = make(book, cwd="/")
     assert again.returncode == 0 and "unchanged: 00_first, 01_second" in again.stdout
     assert "executed in" not in again.stdout
     checked = zkit("check", "--root", book, cwd=tmp_path)
     assert checked.returncode == 0 and "every chapter is current" in checked.stdout
+
+
+def test_what_a_chapter_wants_is_read_where_it_is_there_and_makes_it_stale_when_it_comes(tmp_path):
+    root = make_book(tmp_path / "book")
+    reads = 'found = chapter.want("01_later")\nchapter.stat("y", found["stats"]["x"]["value"] if found else -1)'
+    reader = write_chapter(root / "notebooks", "00_reader", reads, wants=("01_later",))
+    write_chapter(root / "notebooks", "01_later", FIRST)
+    alone = zkit("run", reader)
+    assert alone.returncode == 0, alone.stderr
+    assert stat(root, "00_reader", "y") == -1
+    assert make(root).returncode == 0
+    assert stat(root, "00_reader", "y") == 4
+    assert "unchanged: 00_reader, 01_later" in make(root).stdout.replace("01_later, 00_reader", "00_reader, 01_later")
 
 
 def test_only_what_changed_runs_again(book):

@@ -25,6 +25,7 @@ def write_chapter(
     *body: str,
     parameters: str | None = PARAMETERS,
     needs: tuple[str, ...] = (),
+    wants: tuple[str, ...] = (),
     finish: bool = True,
 ) -> Path:
     """A clean notebook: parameters, ``begin``, the cells of ``body``, ``finish``."""
@@ -40,7 +41,7 @@ def write_chapter(
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             "language_info": {"name": "python"},
-            "zkit": {"needs": list(needs)},
+            "zkit": {"needs": list(needs), "wants": list(wants)},
         },
     )
     for number, cell in enumerate(notebook.cells):

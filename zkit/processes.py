@@ -40,6 +40,16 @@ def python(code: str, *arguments: str, **options: Any) -> Iterator[subprocess.Po
                 end(process.pid)
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held so far (resident, without that of graphics processors)."""
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil tells it
+        return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def end(*pids: int) -> None:
     """Kill processes and all that they started, from the top down; one that is gone is passed over."""
     for pid in pids:

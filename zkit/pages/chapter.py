@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from zkit import processes
 from zkit.errors import ZkitError
 from zkit.foreign import Html, visible
 from zkit.pages import foot, inputs, parameters, places, provenance, results
@@ -32,13 +33,13 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Chapter:
 
     ``name`` is the notebook's file name without ``.ipynb``. Checks name, type and range of every parameter, those
     that plain papermill injected too, and that model, device, files to be read and the folder for results are there.
-    The model's path and those of files become absolute in ``namespace``; relative ones are taken from the kernel's
-    folder, which under plain papermill is the caller's. Raises ZkitError naming the parameter.
+    The model's path and those of files become absolute in ``namespace``; a relative one that papermill injected is
+    taken from the kernel's folder, which is the caller's, the notebook's own default from the notebook's. Raises ZkitError naming the parameter.
     """
     known = _declared(name, namespace)
     injected = {given: namespace[given] for given in _injected(namespace) if given in namespace}
     values = parameters.validate(known, {given: namespace[given] for given in known} | injected, name)
-    values = inputs.located(known, values, known, Path.cwd(), name)
+    values = inputs.located(known, values, injected, places.folder_of(name), name)
     inputs.check(known, values, places.out_folder(str(values.get("out", ""))))
     read = {given: values[given] for given, parameter in known.items() if parameter.reads and values[given]}
     namespace.update(read | {given: values[given] for given in ("model",) if given in values})
@@ -103,6 +104,16 @@ class Chapter:
         found = results.load(file)
         self._inputs[chapter] = results.digest(found)
         return found
+
+    def want(self, chapter: str) -> dict[str, Any] | None:
+        """The results of another chapter of this run, as :meth:`need` gives them; None where this run has none.
+
+        The notebook's metadata lists it as ``zkit.wants``.
+        """
+        if places.results_file(self.out, chapter).is_file():
+            return self.need(chapter)
+        self._inputs[chapter] = ""
+        return None
 
     def stat(
         self,
@@ -176,6 +187,7 @@ class Chapter:
             "weights": self._weights,
             "inputs": self._inputs,
             "modules": provenance.imported_modules(since=self._begun),
+            "peak_bytes": processes.peak_bytes(),
         }
         display(foot.foot(self.name, self._model, shown, files), raw=True, metadata={"zkit": record})
 

@@ -33,6 +33,7 @@ class _Cell(_Open):
 
 class _Own(_Open):
     needs: _Texts = Field(default_factory=list)
+    wants: _Texts = Field(default_factory=list)
 
 
 class _Metadata(_Open):

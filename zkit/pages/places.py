@@ -38,6 +38,12 @@ def book_root(given: str | Path | None = None) -> Path:
     raise ZkitError(f"{what}; give the folder that holds notebooks/ and _toc.yml with --root")
 
 
+def folder_of(chapter: str) -> Path:
+    """The folder of a notebook that is being run: that of the book's chapters, or else the kernel's."""
+    folder = PACKAGE.parent / "notebooks"
+    return folder if (folder / f"{chapter}.ipynb").is_file() else Path.cwd()
+
+
 def chapters(root: Path) -> list[Path]:
     """The clean chapters, in order of their numbers."""
     return sorted(path for path in (root / "notebooks").glob("*.ipynb"))

@@ -32,7 +32,8 @@ Weights = Callable[[str], str]
 
 
 class Stamp(Checked):
-    """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC.
+    """Provenance of one execution. All hashes are sha256; ``executed`` is the time of its end, UTC, and
+    ``peak_bytes`` the most memory that its kernel held.
 
     ``files`` goes by the name of the parameter, ``weights`` by model, ``inputs`` by chapter.
     """
@@ -45,11 +46,12 @@ class Stamp(Checked):
     modules: dict[str, str] = Field(default_factory=dict)
     results: str = ""
     executed: str = ""
+    peak_bytes: int = 0
 
     @property
     def digest(self) -> str:
         """The chapter's hash: of everything that went in, not of what came out or when."""
-        return results.json_digest(self.model_dump(exclude={"results", "executed"}))
+        return results.json_digest(self.model_dump(exclude={"results", "executed", "peak_bytes"}))
 
 
 def read_stamp(metadata: Mapping[str, Any]) -> Stamp | None:

@@ -125,7 +125,7 @@ class _Run:
             moved = False
             for plan in list(self.waiting.values()):
                 busy = self.waiting.keys() | {task.name for task in self.running.values()}
-                if any(need in busy for need in plan.clean.needs):
+                if any(name in busy for name in plan.clean.after):
                     continue
                 del self.waiting[plan.name]
                 moved = True
@@ -183,7 +183,7 @@ def _task(plan: Plan, cell_bar: bool, threads: int) -> Task:
         failed=str(plan.failed),
         parameters=plan.given,
         visible=provenance.visible(plan.parameters),
-        needs=tuple(plan.clean.needs),
+        reads=tuple(plan.clean.after),
         out=str(plan.out),
         cell_bar=cell_bar,
         threads=threads,

@@ -16,7 +16,8 @@ from zkit.pages.parameters import Parameter
 
 @dataclass(frozen=True)
 class Clean:
-    """A clean notebook: ``needs`` names the chapters whose results it reads (metadata ``zkit.needs``)."""
+    """A clean notebook. ``needs`` names the chapters whose results it reads, ``wants`` those whose results it reads
+    where this run has any (metadata ``zkit.needs``, ``zkit.wants``)."""
 
     path: Path
     cells: list[dict[str, Any]]
@@ -30,6 +31,15 @@ class Clean:
     @property
     def needs(self) -> list[str]:
         return list(self.metadata.get("zkit", {}).get("needs", []))
+
+    @property
+    def wants(self) -> list[str]:
+        return list(self.metadata.get("zkit", {}).get("wants", []))
+
+    @property
+    def after(self) -> list[str]:
+        """The chapters that it comes after."""
+        return [*self.needs, *self.wants]
 
 
 @dataclass(frozen=True)
@@ -102,18 +112,19 @@ def plan(clean: Clean, profile: str, model: str | None = None, given: Mapping[st
 def in_order(chapters: Iterable[Clean]) -> list[Clean]:
     """Chapters so that each stands after those it needs, otherwise in the order given.
 
-    Raises ZkitError for a need that is no chapter and for needs that go round in a circle.
+    Raises ZkitError for a need or want that is no chapter and for those that go round in a circle.
     """
     waiting = {chapter.name: chapter for chapter in chapters}
     for chapter in waiting.values():
-        unknown = [need for need in chapter.needs if need not in waiting]
+        unknown = [name for name in chapter.after if name not in waiting]
         if unknown:
+            verb = "needs" if unknown[0] in chapter.needs else "wants"
             raise ZkitError(
-                f"{chapter.name} needs {unknown[0]}, which is not a chapter; correct its metadata zkit.needs"
+                f"{chapter.name} {verb} {unknown[0]}, which is not a chapter; correct its metadata zkit.{verb}"
             )
     ordered: list[Clean] = []
     while waiting:
-        ready = next((c for c in waiting.values() if not any(need in waiting for need in c.needs)), None)
+        ready = next((c for c in waiting.values() if not any(name in waiting for name in c.after)), None)
         if ready is None:
             raise ZkitError(f"chapters need each other in a circle: {', '.join(waiting)}; correct metadata zkit.needs")
         ordered.append(waiting.pop(ready.name))

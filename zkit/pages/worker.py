@@ -39,7 +39,8 @@ class Task:
     """Injected by papermill."""
     visible: dict[str, Any]
     """All parameters but ``out``: what the stamp covers."""
-    needs: tuple[str, ...]
+    reads: tuple[str, ...]
+    """The chapters whose results it may read."""
     out: str
     cell_bar: bool = False
     threads: int = 1
@@ -195,11 +196,11 @@ def _stamp(notebook: Any, task: Task) -> None:
     record = output.metadata["zkit"]
     if record["chapter"] != task.name:
         raise ZkitError(f"{task.name} calls pages.begin({record['chapter']!r}, ...); give it its own file name")
-    undeclared = sorted(set(record["inputs"]) - set(task.needs))
+    undeclared = sorted(set(record["inputs"]) - set(task.reads))
     if undeclared:
         raise ZkitError(
-            f"{task.name} reads the results of {undeclared[0]}; list it in the notebook's metadata zkit.needs, "
-            "which the runner orders chapters by"
+            f"{task.name} reads the results of {undeclared[0]}; list it in the notebook's metadata zkit.needs or "
+            "zkit.wants, which the runner orders chapters by"
         )
     stamp = provenance.Stamp(
         cells=provenance.cells_digest(clean),
@@ -209,6 +210,7 @@ def _stamp(notebook: Any, task: Task) -> None:
         inputs=dict(record["inputs"]),
         modules=dict(record["modules"]),
         results=provenance.results_digest(Path(task.out), task.name),
+        peak_bytes=record["peak_bytes"],
         executed=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     notebook.metadata.setdefault("zkit", {})["stamp"] = vars(stamp)
