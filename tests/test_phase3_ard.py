@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import zkit
-from zkit.phase3.ard import effective_number, from_mask, lengthscale, literal, shared
-from zkit.phase3.kernels import Clouds, median_distance, mmd2_of_pairs
+from zkit.phase3.ard import contrast, effective_number, from_mask, lengthscale, literal, mmd2_sum, shared
+from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs, scaled
 from zkit.phase3.planted import planted
+from zkit.phase3.selection import reordered
 from zkit.subspaces import coordinate_subspace
 
 D, Q = 64, 16
@@ -37,6 +38,18 @@ def test_a_shift_of_the_mean_is_found_from_a_cold_start(content):
     assert found >= auc(t_test(zh, en)) - 0.02
 
 
+def test_coordinates_that_hold_the_problem_outweigh_empty_ones_only_where_pairs_are_pairs():
+    made = planted(shift=1.0, content=0.5, shared=16)
+    empty = ~made.tells & ~made.holds
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    found = []
+    for en in (made.en, reordered(made.en, order)):
+        weights = shared(made.zh, en)
+        found.append(float((weights[made.holds].unsqueeze(1) > weights[empty]).double().mean()))
+    assert found[0] > 0.95
+    assert 0.2 < found[1] < 0.8
+
+
 def test_a_shift_of_the_spread_is_found_where_a_t_test_finds_nothing():
     zh, en = clouds(spread=1.5)
     assert auc(-shared(zh, en)) > max(0.9, auc(t_test(zh, en)) + 0.1)
@@ -53,11 +66,12 @@ def test_where_nothing_is_planted_weights_tell_nothing():
     assert 0.4 < sum(found) / 10 < 0.6
 
 
-def test_the_start_does_not_matter():
+@pytest.mark.parametrize("temperature", [0.05, 0.01])
+def test_the_start_does_not_matter(temperature):
     zh, en = clouds(tokens=20, shift=1.0, content=0.5)
     warm = torch.cat((torch.full((Q,), 3.0), torch.ones(D - Q)))
-    cold, warm = shared(zh, en, steps=300), shared(zh, en, warm / warm.sum(), steps=300)
-    assert torch.allclose(cold, warm, atol=5e-4)
+    cold, warm = (shared(zh, en, start, temperature=temperature) for start in (None, warm / warm.sum()))
+    assert float((cold - warm).abs().max()) * D < 0.05
     assert float(cold.sum()) == pytest.approx(1, abs=1e-5)
     assert 1 < effective_number(cold) < D
 
@@ -69,6 +83,42 @@ def test_a_coordinate_that_never_varies_keeps_a_share():
     weights = shared(zh, en)
     assert bool(weights.isfinite().all())
     assert weights[:Q].max() < weights[D - 1]
+
+
+def ragged(n, seed):
+    made = torch.Generator().manual_seed(seed)
+    return Clouds.of(
+        [torch.randn(2 + (i * 5 + seed) % 7, 6, generator=made, dtype=torch.float64) + 3 for i in range(n)]
+    )
+
+
+def in_plain(zh, en, scale):
+    """The contrast from means of k over the tokens of two clouds."""
+    near = [across(*scaled(one, other, scale)).mean() for one, other in others(zh, en)]
+    return 2 * torch.stack(near).mean() - 2 * across(*scaled(zh, en, scale)).mean()
+
+
+def others(zh, en):
+    return [(c, reordered(c, torch.arange(len(c)).roll(shift))) for shift in (1, 2) for c in (zh, en)]
+
+
+@pytest.mark.parametrize(
+    ("fast", "plain"),
+    [
+        (lambda zh, en, scale: mmd2_sum(zh, en)(scale), lambda zh, en, scale: mmd2_of_pairs(zh, en, scale).sum()),
+        (contrast, in_plain),
+    ],
+    ids=["as specified", "with a budget"],
+)
+def test_values_and_slopes_are_those_of_the_definition(fast, plain):
+    zh, en = ragged(5, 0), ragged(5, 3)
+    found = []
+    for function in (fast, plain):
+        scale = torch.linspace(2, 6, 6, dtype=torch.float64, requires_grad=True)
+        value = function(zh, en, scale)
+        found.append((value.detach(), *torch.autograd.grad(3 * value, scale)))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-12)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-12)
 
 
 @pytest.mark.parametrize("strength", [0.001, 0.1])

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import rbf_kernel
 
 import zkit
 from zkit.phase3.kernels import (
@@ -49,6 +51,28 @@ def test_it_equals_a_double_loop(sizes):
     x, y = 50 + gaussian(sizes[0], D), 50 + 0.5 * gaussian(sizes[1], D, seed=1)
     assert float(mmd2(x, y, scales())) == pytest.approx(by_loops(x, y, scales()), abs=1e-10)
     assert float(mmd2(y, x, scales())) == pytest.approx(float(mmd2(x, y, scales())), abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [3, 64, 896])
+def test_it_equals_the_estimator_on_the_kernel_of_scikit_learn(d):
+    x, y, lengthscale = 3 + gaussian(7, d), 3 + 1.3 * gaussian(12, d, seed=1), d**0.5 * (1 + scales(d=d))
+    xx, yy, xy = (rbf_kernel(a / lengthscale, b / lengthscale, gamma=0.5) for a, b in ((x, x), (y, y), (x, y)))
+    apart = [k[~np.eye(len(k), dtype=bool)].mean() for k in (xx, yy)]
+    assert float(mmd2(x, y, lengthscale)) == pytest.approx(sum(apart) - 2 * xy.mean(), abs=1e-10)
+
+
+def test_clouds_that_are_one_and_the_same_have_less_than_no_distance():
+    """The estimate leaves a token's comparison with itself out of the cloud and not out of the pair."""
+    x = gaussian(10, D)
+    assert float(mmd2(x, x, scales())) < 0
+    assert float(mmd2(x, gaussian(10, D, seed=3), 1e6)) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_constant_dimension_changes_nothing():
+    x, y = gaussian(5, D), gaussian(8, D, seed=1)
+    flat = [torch.cat((c, torch.full((len(c), 1), 7.0, dtype=c.dtype)), 1) for c in (x, y)]
+    wide = torch.cat((scales(), torch.ones(1, dtype=torch.float64)))
+    assert float(mmd2(*flat, wide)) == pytest.approx(float(mmd2(x, y, scales())), abs=1e-12)
 
 
 def test_pairs_in_one_padded_batch_are_pairs_one_by_one():

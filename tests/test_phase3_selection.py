@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from scipy.stats import binom
 
 import zkit
 from zkit.phase3.ard import shared
 from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than, scaled
 from zkit.phase3.planted import planted
-from zkit.phase3.selection import disagreement, energy, energy_null, energy_p, refits, reordered, survivors
+from zkit.phase3.selection import agreement, disagreement, energy, energy_null, energy_p, refits, reordered, survivors
 from zkit.subspaces import coordinate_subspace, random_subspace
 
 SMALL = {"n": 12, "tokens": 12, "d": 24, "q": 12}
@@ -38,8 +39,8 @@ def test_disagreement_is_the_derivative_of_the_kernel():
 def test_shuffled_fits_are_fits_of_shuffled_pairs():
     made = planted(**SMALL, content=1.0)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(5))
-    by_hand = shared(made.zh, reordered(made.en, order), steps=20)
-    assert torch.equal(refits(made.zh, made.en, 1, seed=5, steps=20)[0], by_hand)
+    by_hand = shared(made.zh, reordered(made.en, order), most=20)
+    assert torch.equal(refits(made.zh, made.en, 1, seed=5, most=20)[0], by_hand)
 
 
 def test_where_pairs_mean_nothing_one_run_in_twenty_has_a_survivor():
@@ -49,7 +50,37 @@ def test_where_pairs_mean_nothing_one_run_in_twenty_has_a_survivor():
         bool(agreeing(planted(8, 6, 24, 8, correlation=0.8, shift=0.5, seed=seed), draws=99, seed=seed).any())
         for seed in range(n)
     )
-    assert abs(found - 0.05 * n) <= 3.3 * (0.05 * 0.95 * n) ** 0.5
+    low, high = binom.interval(0.999, n, 0.05)
+    assert max(low, 1) <= found <= high
+
+
+def test_what_problems_have_in_common_besides_the_meaning_is_no_survivor_within_it():
+    """Prompts of one wording are alike in both languages; nothing else is shared."""
+    made = torch.Generator().manual_seed(0)
+    wordings = [i % 4 for i in range(24)]
+    about = torch.randn(4, 24, generator=made)[wordings]
+    zh, en = (Clouds.of([torch.randn(6, 24, generator=made) + 2 * mean for mean in about]) for _ in ("zh", "en"))
+    apart = disagreement(zh, en, torch.full((24,), median_distance(zh.tokens())))
+    assert survivors(apart).sum() > 12
+    assert survivors(apart, within=wordings).sum() <= 1
+
+
+def test_agreement_is_a_size_and_does_not_grow_with_the_number_of_problems():
+    found = {}
+    for n in (12, 36):
+        made = planted(n, 12, 24, 8, content=1.0, shared=8, shift=1.0, seed=n)
+        apart = disagreement(made.zh, made.en, torch.full((24,), median_distance(made.zh.tokens())))
+        found[n] = agreement(apart)
+        assert found[n][made.holds].mean() > 0.3
+        assert found[n][~made.holds].abs().max() < 0.2
+        by_hand = 1 - apart[torch.arange(n), torch.arange(n)].mean(0) / apart[~torch.eye(n, dtype=torch.bool)].mean(0)
+        assert torch.allclose(found[n], by_hand, atol=1e-5)
+        twice = torch.zeros(n)
+        twice[: n // 2] = 2
+        half = agreement(apart[: n // 2, : n // 2])
+        assert torch.allclose(agreement(apart, twice), half, atol=1e-5)
+    assert found[36][:8].abs().max() < found[12][:8].abs().max() + 0.1
+    assert float(found[36][8:16].mean() - found[12][8:16].mean()) == pytest.approx(0, abs=0.1)
 
 
 def test_survival_compares_with_the_largest_of_all_coordinates():
@@ -100,6 +131,9 @@ def test_what_is_planted_is_as_asked():
         (lambda: planted(correlation=1.0), "correlation"),
         (lambda: survivors(torch.ones(3, 4, 2)), r"\[N, N, d\]"),
         (lambda: survivors(torch.ones(2, 2, 3)), "three problems"),
+        (lambda: survivors(torch.ones(4, 4, 3), within=["a", "b"]), "2 names for 4 problems"),
+        (lambda: agreement(torch.ones(1, 1, 3)), "at least two"),
+        (lambda: planted(shared=60), "shared <= d - q"),
         (lambda: energy([], coordinate_subspace([1], 4)), "at least one"),
         (lambda: energy([4], coordinate_subspace([1], 4)), "0 to 3"),
         (lambda: nearer_than(torch.zeros(1, 1)), "at least two"),

@@ -17,6 +17,7 @@ from zkit.stats import (
     clustered_mean,
     crossed_means,
     holm,
+    mean_over_others,
     mcnemar,
     permutation_p,
     wilson,
@@ -175,6 +176,18 @@ def test_crossed_means_count_items_and_not_pairs():
     for bad in (([[1.0]], ["a", "b"], ["b", "a"]), ([[float("nan")]], ["a"], ["b"]), ([[]], [], [])):
         with pytest.raises(zkit.ZkitError, match="finite ones for each"):
             crossed_means(*bad)
+
+
+def test_a_mean_over_others_is_the_mean_over_pairs_with_items_in_both_roles():
+    rng = np.random.default_rng(1)
+    h = rng.random((9, 9)) + rng.normal(0, 2, 9)[:, None]
+    pairs = [(i, j) for i in range(9) for j in range(9) if i != j]
+    [want] = crossed_means([[h[p] for p in pairs]], [str(i) for i, _ in pairs], [str(j) for _, j in pairs])
+    got = mean_over_others(h)
+    assert (got.value, got.low, got.high, got.n) == pytest.approx((want.value, want.low, want.high, 9))
+    for bad in (np.ones((1, 1)), np.ones((2, 3)), np.full((3, 3), np.nan)):
+        with pytest.raises(zkit.ZkitError, match="square of two or more"):
+            mean_over_others(bad)
 
 
 def test_crossed_means_cover_where_items_rule_in_both_roles():

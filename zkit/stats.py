@@ -118,6 +118,24 @@ def crossed_means(
     ]
 
 
+def mean_over_others(values: NDArray[Any], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
+    """The mean of ``values[i, j]`` over i != j, with an interval over the n items.
+
+    Items are drawn with replacement, once for both roles, as :func:`crossed_means` draws them; draws of one item alone
+    are left out. Raises ZkitError for what is no square of two or more items, and for values that are not finite.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.ndim != 2 or len(x) < 2 or x.shape[0] != x.shape[1] or not np.isfinite(x).all():
+        raise ZkitError(f"values of pairs of different items are a square of two or more, finite; got {x.shape}")
+    n = len(x)
+    x = x * (1 - np.eye(n))
+    counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=draws)
+    counts = counts[counts.max(1) < n]
+    drawn = ((counts @ x) * counts).sum(1) / (n * n - (counts**2).sum(1))
+    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
+    return Interval(float(x.sum() / (n * (n - 1))), float(low), float(high), n)
+
+
 def bootstrap_ratio(
     above: Sequence[float], below: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> Interval:

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.browser
 
 WIDTH = 1280
 CUT_OFF = """() => [...document.querySelectorAll("article :is(p, li) > code")].filter((code) => !code.closest("table")
-  && code.getBoundingClientRect().right > code.parentElement.getBoundingClientRect().right + 1).map((c) => c.innerText)"""
+  && code.getBoundingClientRect().right > code.parentElement.getBoundingClientRect().right + 1)
+  .map((code) => code.innerText)"""
 
 
 @pytest.fixture(scope="module", params=product(pages(), ("light", "dark")), ids="-".join)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zkit import foreign, tables
 from zkit.claims.claim import Claim, Verdict
+from zkit.claims.records import Event, Record, Untested
 from zkit.foreign import Html
 
 
@@ -26,6 +28,44 @@ def board(verdicts: Sequence[Verdict]) -> Html:
 def show(verdicts: Sequence[Verdict]) -> None:
     """Display the board. Raises ZkitError if there are no verdicts."""
     foreign.show(board(verdicts), "\n".join(verdict.sentence for verdict in verdicts))
+
+
+def side_by_side(
+    records: Iterable[Record], models: Mapping[str, str], links: Callable[[Event], Html], label: str
+) -> Html:
+    """HTML table of claims: what was published, and what runs on each of ``models`` (id -> heading) say.
+
+    ``links`` leads from a judgement to its page. Raises ZkitError if there are no records.
+    """
+    rows = []
+    for record in records:
+        claim = record.claim
+        row = {
+            "Claim": Html('<a href="../ledger.html#{}"><strong>{}</strong></a> {}').format(
+                anchor(claim.id), claim.id, claim.sentence or "text not available"
+            ),
+            "Published": Html.escape(claim.published or ""),
+        }
+        judged = record.judgements
+        rows.append(row | {heading: _judgement(claim, judged.get(id), links) for id, heading in models.items()})
+    return tables.to_html(rows, label)
+
+
+def _judgement(claim: Claim | Untested, event: Event | None, links: Callable[[Event], Html]) -> Html:
+    if event is None:
+        return Html.escape("no rule" if isinstance(claim, Untested) else "not run")
+    found = Html("<br>").join(breakable(finding.wording) for finding in event.findings)
+    return Html("<strong>{}</strong> {}<br>{}").format(event.answer, links(event), found)
+
+
+def anchor(id: str) -> str:
+    """Where a claim stands on the page of the ledger."""
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", id.lower())
+
+
+def breakable(text: str) -> Html:
+    """Names of statistics may break after an underscore, so that a column stays narrow."""
+    return Html("_<wbr>").join(text.split("_"))
 
 
 def since(claim: Claim) -> Html:

@@ -14,6 +14,7 @@ from zkit.errors import ZkitError
 from zkit.reading import Checked, Count, Ends, Finite, check, shown
 
 Kind = Literal["conjecture", "evidence", "refutation", "refinement"]
+Answer = Literal["holds", "fails", "undecided", "not testable"]
 _IDS = Annotated[list[str], Field(fail_fast=True)]
 _Made = TypeVar("_Made")
 
@@ -49,6 +50,23 @@ class Event:
         judgement = (self.model, self.run, self.status, self.findings)
         if any(judgement) and not all(judgement):
             raise ZkitError(f"{self.kind}: a judgement has a model, a run, a status and findings, or none of them")
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the run says of the claim, whichever model the claim speaks of; None for an event that judges nothing.
+
+        *undecided*: an interval contains its bound. *not testable*: a statistic is missing.
+        """
+        match self.status:
+            case "confirmed" | "analogue holds":
+                return "holds"
+            case "refuted" | "analogue fails":
+                return "fails"
+            case "open":
+                asked = all(finding.value is not None for finding in self.findings if finding.holds is None)
+                return "undecided" if asked else "not testable"
+            case status:
+                return status
 
     @classmethod
     def of(cls, verdict: Verdict, run: str) -> Event:

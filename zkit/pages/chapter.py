@@ -33,8 +33,9 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Chapter:
 
     ``name`` is the notebook's file name without ``.ipynb``. Checks name, type and range of every parameter, those
     that plain papermill injected too, and that model, device, files to be read and the folder for results are there.
-    The model's path and those of files become absolute in ``namespace``; a relative one that papermill injected is
-    taken from the kernel's folder, which is the caller's, the notebook's own default from the notebook's. Raises ZkitError naming the parameter.
+    The model's path and those of files become absolute in ``namespace``: a relative one that papermill injected is
+    taken from the kernel's folder, which is the caller's, and the notebook's own default from the notebook's folder.
+    Raises ZkitError naming the parameter.
     """
     known = _declared(name, namespace)
     injected = {given: namespace[given] for given in _injected(namespace) if given in namespace}

@@ -70,6 +70,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
     "n_problems": (Count, "number of test problems of each kind"),
     "n_topics": (Count, "number of topics that texts are written about"),
     "n_prompts": (Count, "number of prompts"),
+    "other": (_FileOrFolder, 'folder of the chapters on another model, for comparison; "" for none'),
     "max_new_tokens": (Count, "longest answer, in tokens"),
     "out": (_Path, 'absolute path of the folder for results; "" takes the default'),
 }

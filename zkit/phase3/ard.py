@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs, scaled
+from zkit.phase3.kernels import Clouds, kernel, median_distance, positive
 from zkit.subspaces import Subspace
 
 
@@ -53,10 +54,11 @@ def literal(
         raise ZkitError(f"start has shape {tuple(start.shape)}, but the clouds have d = {zh.states.shape[-1]}")
     log_l = start.detach().clone().to(zh.states).requires_grad_()
     adam = torch.optim.Adam([log_l], lr=lr)
+    distances = mmd2_sum(zh, en)
     seen: list[tuple[int, Tensor, float, float]] = []
     for step in range(steps + 1):
         lengthscale = log_l.exp()
-        distance, penalty = mmd2_of_pairs(zh, en, lengthscale).sum(), strength * (1 / lengthscale).sum()
+        distance, penalty = distances(lengthscale), strength * (1 / lengthscale).sum()
         if not bool((distance + penalty).isfinite()):
             raise ZkitError(f"the objective is not finite at step {step}; take a smaller lr or another start")
         if step % every == 0 or step == steps:
@@ -64,8 +66,8 @@ def literal(
         adam.zero_grad()
         (distance + penalty).backward()
         adam.step()
-    at, path, distances, penalties = zip(*seen, strict=True)
-    return Descent(list(at), torch.stack(path), torch.tensor(distances), torch.tensor(penalties))
+    at, path, distance_path, penalties = zip(*seen, strict=True)
+    return Descent(list(at), torch.stack(path), torch.tensor(distance_path), torch.tensor(penalties))
 
 
 def from_mask(space: Subspace, epsilon: float = 1e-6) -> Float[Tensor, " d"]:
@@ -84,11 +86,9 @@ def contrast(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"], shifts: i
     The terms within one cloud are in both means and cancel, so that nothing is won by making the tokens of a prompt
     alike: -2 <zh_i, en_i> + <zh_i, zh_j> + <en_i, en_j> is left, <.,.> being the mean of k over the tokens of two
     prompts. Another problem is the next one of the list, and so on, ``shifts`` of them: with all, the cost would be
-    quadratic.
+    quadratic. Raises ZkitError for clouds that are not pairs, and for fewer problems than ``shifts`` + 1.
     """
-    zh, en = scaled(zh, en, lengthscale)
-    others = [across(c, rolled(c, n)).mean() for n in range(1, shifts + 1) for c in (zh, en)]
-    return 2 * torch.stack(others).mean() - 2 * across(zh, en).mean()
+    return contrasted(zh, en, shifts)(lengthscale)
 
 
 def shared(
@@ -97,43 +97,118 @@ def shared(
     start: Float[Tensor, " d"] | None = None,
     *,
     temperature: float = 0.05,
-    steps: int = 100,
+    most: int = 1000,
     lr: float = 0.05,
     shifts: int = 2,
 ) -> Float[Tensor, " d"]:
     """The weights of the coordinates, of sum 1: large where a problem is the same in both languages and others are not.
 
     min over w on the simplex of contrast(l(w)) + temperature * KL(w | uniform), by Adam on log w from ``start``
-    (weights; uniform if None); l(w) is :func:`lengthscale` with the median distance as scale. A coordinate that never
-    varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, clouds that are not
-    pairs, fewer problems than ``shifts`` + 1 and clouds that are all one point.
+    (weights; uniform if None); l(w) is :func:`lengthscale` with the median distance as scale. It ends when no weight
+    has moved by a thousandth of an equal share within ten steps, or after ``most`` steps. A coordinate that never
+    varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, a temperature that is
+    not positive, clouds that are not pairs, fewer problems than ``shifts`` + 1 and clouds that are all one point.
     """
     d = zh.states.shape[-1]
-    if len(zh) != len(en) or en.states.shape[-1] != d:
-        raise ZkitError(f"row i of both is problem i: got {len(zh)} of {d} and {len(en)} of {en.states.shape[-1]}")
-    if len(zh) <= shifts:
-        raise ZkitError(f"{len(zh)} problems have no {shifts} others each; take more problems, or fewer shifts")
+    if not temperature > 0:
+        raise ZkitError(f"a temperature is positive, got {temperature}; a small one leaves the weights free")
     first = torch.full((d,), 1 / d) if start is None else start
     if first.shape != (d,) or not bool((first > 0).all()) or abs(float(first.sum()) - 1) > 1e-4:
         raise ZkitError(
             f"start is {d} positive weights of sum 1, got shape {tuple(first.shape)}, sum {first.sum():.3g}"
         )
+    apart = contrasted(zh, en, shifts)
     scale = median_distance(torch.cat((zh.tokens(), en.tokens())))
     logits = first.log().to(zh.states).requires_grad_()
     adam = torch.optim.Adam([logits], lr=lr)
-    for _ in range(steps):
+    before = logits.detach().softmax(0)
+    for step in range(1, most + 1):
         log_w = logits.log_softmax(0)
         w = log_w.exp()
         divergence = (w * log_w).sum() + math.log(d)
         adam.zero_grad()
-        (contrast(zh, en, lengthscale(w, scale), shifts) + temperature * divergence).backward()
+        (apart(lengthscale(w, scale)) + temperature * divergence).backward()
         adam.step()
+        if step % 10 == 0:
+            now = logits.detach().softmax(0)
+            if float((now - before).abs().max()) * d < 1e-3:
+                break
+            before = now
     return logits.detach().softmax(0)
 
 
-def rolled(clouds: Clouds, n: int) -> Clouds:
-    """The same clouds in another order: the i-th is the (i - n)-th."""
-    return Clouds(clouds.states.roll(n, 0), clouds.real.roll(n, 0))
+def mmd2_sum(zh: Clouds, en: Clouds) -> WeighedKernel:
+    """sum_i MMD^2(zh_i, en_i; l) as a function of the lengthscales: :func:`zkit.phase3.kernels.mmd2_of_pairs`."""
+    clouds, pair = _together(zh, en), torch.arange(len(zh))
+    zh_at, en_at = pair, pair + len(zh)
+    own = torch.cat((zh_at, en_at))
+    inside = 1 / (clouds.sizes * (clouds.sizes - 1))
+    return WeighedKernel(
+        clouds, torch.cat((own, zh_at)), torch.cat((own, en_at)), torch.cat((inside, -2 / (zh.sizes * en.sizes)))
+    )
+
+
+def contrasted(zh: Clouds, en: Clouds, shifts: int) -> WeighedKernel:
+    """:func:`contrast` as a function of the lengthscales."""
+    if len(zh) <= shifts:
+        raise ZkitError(f"{len(zh)} problems have no {shifts} others each; take more problems, or fewer shifts")
+    clouds, n = _together(zh, en), len(zh)
+    left, right, share = [torch.arange(n)], [torch.arange(n) + n], [torch.full((n,), -2.0 / n)]
+    for shift in range(1, shifts + 1):
+        for language in (0, n):
+            left.append(torch.arange(n) + language)
+            right.append(torch.arange(n).roll(shift) + language)
+            share.append(torch.full((n,), 1.0 / (n * shifts)))
+    one, other = torch.cat(left), torch.cat(right)
+    return WeighedKernel(clouds, one, other, torch.cat(share) / (clouds.sizes[one] * clouds.sizes[other]))
+
+
+class WeighedKernel:
+    """sum_b share_b sum over the tokens x of a cloud and y of another of k_l(x, y), as a function of l.
+
+    A token is not compared with itself. With W = share * k the slope for log l_j is sum W (x_j - y_j)^2 / l_j^2, that
+    is, products of W with the clouds: autograd would keep several copies of them.
+    """
+
+    def __init__(
+        self, clouds: Clouds, left: Int[Tensor, " b"], right: Int[Tensor, " b"], share: Float[Tensor, " b"]
+    ) -> None:
+        middle = clouds.tokens().mean(0)
+        self.states = (clouds.states - middle) * clouds.real.unsqueeze(2)
+        self.left, self.right = left, right
+        there = clouds.real.to(clouds.states)
+        self.share = share.to(there)[:, None, None] * there[left].unsqueeze(2) * there[right].unsqueeze(1)
+        self.share[left == right] *= 1 - torch.eye(there.shape[1], dtype=there.dtype, device=there.device)
+
+    def __call__(self, lengthscale: Float[Tensor, " d"]) -> Tensor:
+        return _Weighed.apply(positive(lengthscale, self.states), self)
+
+
+class _Weighed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, lengthscale: Tensor, of: WeighedKernel) -> Tensor:
+        scaled = of.states / lengthscale
+        x, y = scaled[of.left], scaled[of.right]
+        w = of.share * kernel(x, y)
+        ctx.save_for_backward(lengthscale, x, y, w)
+        return w.sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        lengthscale, x, y, w = ctx.saved_tensors
+        d = x.shape[-1]
+        squares = w.sum(2).flatten() @ x.square().view(-1, d) + w.sum(1).flatten() @ y.square().view(-1, d)
+        return grad * (squares - 2 * (x * (w @ y)).sum((0, 1))) / lengthscale, None
+
+
+def _together(zh: Clouds, en: Clouds) -> Clouds:
+    """The clouds of both languages in one batch, the Chinese first. ZkitError unless row i of both is problem i."""
+    if len(zh) != len(en) or en.states.shape[-1] != zh.states.shape[-1]:
+        raise ZkitError(
+            f"row i of both is problem i: got {len(zh)} of {zh.states.shape[-1]} dimensions and {len(en)} of "
+            f"{en.states.shape[-1]}"
+        )
+    return Clouds.of([*zh.split(), *en.split()])
 
 
 def effective_number(weights: Float[Tensor, " d"]) -> float:

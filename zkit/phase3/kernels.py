@@ -59,7 +59,9 @@ class Clouds:
                     "more of their tokens"
                 )
             if not bool(cloud.isfinite().all()):
-                raise ZkitError(f"cloud {i} holds NaN or infinity; look at what it was recorded from")
+                raise ZkitError(
+                    f"cloud {i} holds NaN or infinity; load the model in float32, or look at what it was recorded from"
+                )
         real = torch.zeros(len(clouds), max(map(len, clouds)), dtype=torch.bool, device=clouds[0].device)
         for row, cloud in zip(real, clouds, strict=True):
             row[: len(cloud)] = True
@@ -71,6 +73,10 @@ class Clouds:
     @property
     def sizes(self) -> Float[Tensor, " n_clouds"]:
         return self.real.sum(1).to(self.states.dtype)
+
+    def split(self) -> list[Float[Tensor, "tokens d"]]:
+        """The clouds one by one, without padding."""
+        return [states[real] for states, real in zip(self.states, self.real, strict=True)]
 
     def tokens(self) -> Float[Tensor, "all_tokens d"]:
         """The tokens of all clouds, one below the other."""
@@ -126,8 +132,12 @@ def median_distance(tokens: Float[Tensor, "n d"], most: int = 2000, seed: int = 
     """The median distance between two tokens, of at most ``most`` drawn ones: the usual bandwidth for one lengthscale.
 
     With l_j = median for all j a typical pair has k = exp(-1/2); with l_j = 1 and d = 2048 it has 0, and no gradient.
-    Raises ZkitError where more than half of the pairs coincide.
+    Raises ZkitError where more than half of the pairs coincide, and for NaN.
     """
+    if not bool(tokens.isfinite().all()):
+        raise ZkitError(
+            "tokens hold NaN or infinity; load the model in float32, or look at what they were recorded from"
+        )
     drawn = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))[:most]
     found = float(torch.pdist(tokens[drawn.to(tokens.device)].double()).median()) if len(drawn) > 1 else 0.0
     if not found > 0:
@@ -178,7 +188,7 @@ class Blocks:
 
     @classmethod
     def of(cls, zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Self:
-        both = Clouds.of([s[m] for c in (zh, en) for s, m in zip(c.states, c.real, strict=True)])
+        both = Clouds.of([*zh.split(), *en.split()])
         n, means = len(zh), block_means(both, lengthscale)
         return cls(means[:n, :n], means[n:, n:], means[:n, n:])
 
@@ -224,21 +234,24 @@ def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
     return Test(own - others, permutation_p(-own, (-null).tolist()), n)
 
 
-def nearer_than(between: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
-    """For each problem the share of the others that are further from it than its own translation is; .5 is chance.
+def further(between: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """[i, j]: whether problem j is further from i than i's own translation is; the mean of both directions, ties half.
 
-    ``between`` holds distances, one language in rows and the other in columns; the mean of both directions, ties
-    counting half. Raises ZkitError for a single problem.
+    ``between`` holds distances, one language in rows and the other in columns; the diagonal of the result says nothing.
+    The mean over i != j is the share of other problems that are further; .5 is chance. Raises ZkitError for a single
+    problem.
     """
-    n = len(between)
-    if n < 2:
+    if len(between) < 2:
         raise ZkitError("a single problem has no others to be nearer than; take at least two")
-    own = between.diag()
-    further = [
-        ((line > own.unsqueeze(1)).double() + (line == own.unsqueeze(1)).double() / 2).sum(1) - 0.5
-        for line in (between, between.T)
-    ]
-    return (further[0] + further[1]) / (2 * (n - 1))
+    own = between.diag().unsqueeze(1)
+    lines = torch.stack((between, between.T))
+    return ((lines > own).double() + (lines == own).double() / 2).mean(0)
+
+
+def nearer_than(between: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
+    """For each problem the mean of :func:`further` over the others. Raises as it does."""
+    found = further(between)
+    return (found.sum(1) - found.diag()) / (len(found) - 1)
 
 
 def _several(blocks: Blocks) -> int:

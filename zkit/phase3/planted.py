@@ -14,11 +14,12 @@ from zkit.phase3.kernels import Clouds
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Row i of both languages is problem i. tells: the coordinates that tell the language; others tell the problem."""
+    """Row i of both languages is problem i. tells: the coordinates that tell the language; holds: the problem."""
 
     zh: Clouds
     en: Clouds
     tells: Bool[Tensor, " d"]
+    holds: Bool[Tensor, " d"]
 
 
 def planted(
@@ -30,6 +31,7 @@ def planted(
     shift: float = 0.0,
     spread: float = 1.0,
     content: float = 0.0,
+    shared: int | None = None,
     correlation: float = 0.0,
     rotate: bool = False,
     seed: int = 0,
@@ -37,28 +39,30 @@ def planted(
     """n problems in two languages, Gaussian tokens with standard deviation 1 in d dimensions.
 
     In the first q coordinates the Chinese tokens are shifted (in standard deviations) and spread (a factor); in the
-    others the tokens of a problem share a mean of standard deviation ``content``, the same in both languages.
+    next ``shared`` (None: all others) the tokens of a problem share a mean of standard deviation ``content``, the same
+    in both languages; in what is left there is nothing.
     ``correlation`` is that of neighbouring tokens (an AR(1) process). ``rotate`` turns all by a random rotation, so
-    that nothing lies along a coordinate any more. Raises ZkitError unless 0 < q < d, n >= 1, tokens >= 2 and
-    -1 < correlation < 1.
+    that nothing lies along a coordinate any more. Raises ZkitError unless 0 < q < d, 0 <= shared <= d - q, n >= 1,
+    tokens >= 2 and -1 < correlation < 1.
     """
-    if not (0 < q < d and n >= 1 and tokens >= 2 and -1 < correlation < 1):
+    if not (0 < q < d and 0 <= (shared or 0) <= d - q and n >= 1 and tokens >= 2 and -1 < correlation < 1):
         raise ZkitError(
-            f"planted clouds need 0 < q < d, a problem, two tokens and a correlation inside -1..1, got q = {q}, "
-            f"d = {d}, n = {n}, tokens = {tokens}, correlation = {correlation}"
+            "planted clouds need 0 < q < d, shared <= d - q, a problem, two tokens and a correlation inside -1..1, "
+            f"got q = {q}, shared = {shared}, d = {d}, n = {n}, tokens = {tokens}, correlation = {correlation}"
         )
     made = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(d, d, generator=made))[0] if rotate else torch.eye(d)
     tells = torch.arange(d) < q
+    holds = ~tells & (torch.arange(d) < (d if shared is None else q + shared))
     found: dict[str, list[Tensor]] = {"zh": [], "en": []}
     for _ in range(n):
-        about = content * torch.randn(d, generator=made) * ~tells
+        about = content * torch.randn(d, generator=made) * holds
         for language, clouds in found.items():
             states = _walk(tokens, d, correlation, made)
             if language == "zh":
                 states = torch.where(tells, spread * states + shift, states)
             clouds.append((states + about) @ turn)
-    return Planted(Clouds.of(found["zh"]), Clouds.of(found["en"]), tells)
+    return Planted(Clouds.of(found["zh"]), Clouds.of(found["en"]), tells, holds)
 
 
 def _walk(tokens: int, d: int, correlation: float, made: torch.Generator) -> Float[Tensor, "tokens d"]:

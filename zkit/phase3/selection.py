@@ -6,7 +6,7 @@ that a large one is no sign of something shared. What is shared is tested on oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zkit.errors import ZkitError
 from zkit.phase3.ard import shared
+from zkit.phase3.bridge import pairings
 from zkit.phase3.kernels import Clouds, kernel, scaled
 from zkit.stats import permutation_p
 from zkit.subspaces import Subspace
@@ -53,8 +54,29 @@ def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Fl
     return torch.stack(found)
 
 
+def agreement(apart: Float[Tensor, "N N d"], weight: Float[Tensor, " N"] | None = None) -> Float[Tensor, " d"]:
+    """1 - mean_i D_iic / mean_{i != j} D_ijc: by how much of it translations are nearer in coordinate c, 0 by chance.
+
+    ``apart`` as :func:`disagreement` gives it; unlike the number of :func:`survivors` it does not grow with the number
+    of problems. ``weight`` says how often each problem counts. 0 for a coordinate that never varies. Raises ZkitError
+    for fewer than two problems.
+    """
+    n = len(apart)
+    if n < 2:
+        raise ZkitError("a single problem has no others to be nearer than; take at least two")
+    times = torch.ones(n, dtype=apart.dtype) if weight is None else weight.to(apart)
+    own = apart.diagonal().T  # [N, d]
+    others = torch.einsum("i,ijc,j->c", times, apart, times) - times.square() @ own
+    usual = others / (times.sum() ** 2 - times.square().sum())
+    return torch.where(usual > 0, 1 - (times @ own / times.sum()) / usual.clamp_min(1e-30), 0.0)
+
+
 def survivors(
-    apart: Float[Tensor, "N N d"], draws: int = 999, level: float = 0.05, seed: int = 0
+    apart: Float[Tensor, "N N d"],
+    draws: int = 999,
+    level: float = 0.05,
+    seed: int = 0,
+    within: Sequence[Hashable] | None = None,
 ) -> Bool[Tensor, " d"]:
     """The coordinates in which a problem and its translation agree more than prompts paired at random.
 
@@ -62,13 +84,15 @@ def survivors(
     mean over the pairs is standardised by its mean and spread over ``draws`` other pairings, and has to lie further
     below than the lowest of all coordinates does in all but a share ``level`` of them (a permutation test with the
     largest statistic, Westfall and Young 1993): where pairs mean nothing, one or more coordinates survive in a share
-    ``level`` of runs. A coordinate that never varies does not survive. Raises ZkitError for fewer than three problems.
+    ``level`` of runs. ``within`` names what problems have in common besides the meaning, such as a wording: only those
+    of one name change places. Problems must be independent of each other, so one of each unit. Their number is one of
+    power, which grows with the number of problems; :func:`agreement` is a size. A coordinate that never varies does not
+    survive. Raises ZkitError for fewer than three problems.
     """
     n = len(apart)
     if apart.dim() != 3 or apart.shape[1] != n or n < 3:
         raise ZkitError(f"other pairings need [N, N, d] of at least three problems, got {tuple(apart.shape)}")
-    made = torch.Generator().manual_seed(seed)
-    orders = torch.cat((torch.arange(n).unsqueeze(0), torch.rand(draws, n, generator=made).argsort(1)))
+    orders = torch.cat((torch.arange(n).unsqueeze(0), pairings(n, draws, seed, within)))
     rows = torch.arange(n)
     means = torch.stack([apart[rows, order].mean(0) for order in orders])  # [1 + draws, d], the pairs first
     spread = means.std(0)

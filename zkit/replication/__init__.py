@@ -4,7 +4,8 @@ A published figure is a record with a tolerance and the name of the function tha
 A figure of one model is never called a replication of another's.
 """
 
+from zkit.replication.kept import FILE, load
 from zkit.replication.report import rows
 from zkit.replication.run import replicate
 
-__all__ = ["replicate", "rows"]
+__all__ = ["FILE", "load", "replicate", "rows"]

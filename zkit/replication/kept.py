@@ -20,6 +20,8 @@ from zkit.reading import Checked, Count, Finite, check, read_json
 from zkit.replication.host import Figures, Host
 from zkit.replication.verdicts import Measured, Status
 
+FILE = "replication.json"
+"""Its name in the folder of a run."""
 _REMEDY = "remove the file, and `zkit replicate` measures again"
 
 

@@ -17,7 +17,7 @@ from zkit.organism.plain import in_plain
 from zkit.pages import locks, places
 from zkit.replication import kept, records
 from zkit.replication.host import Figures, Host
-from zkit.replication.kept import Kept, Massive, Results, Row
+from zkit.replication.kept import FILE, Kept, Massive, Results, Row
 from zkit.replication.measures import measure
 from zkit.replication.problems import problems
 from zkit.replication.records import Figure
@@ -26,7 +26,6 @@ from zkit.replication.steering import PROBE
 from zkit.replication.verdicts import Found, Measured, NotMeasured, is_same_model, judge
 from zkit.sources import resolve
 
-FILE = "replication.json"
 _FACTS = 24
 """Questions whose right answers a trained model must find likelier than chance."""
 _TOO_LONG = "takes long (--long)"

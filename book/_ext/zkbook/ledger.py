@@ -11,7 +11,6 @@ The same goes into the built site as ``ledger.json``, for :meth:`zkit.claims.led
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +20,7 @@ from sphinx.application import Sphinx
 from zkbook import kept, progress, tables
 from zkit import tables as html
 from zkit.claims import Claim, Status, Verdict
-from zkit.claims.boards import published, published_rule, since
+from zkit.claims.boards import anchor, breakable, published, published_rule, since
 from zkit.claims.conjectures import shipped
 from zkit.claims.ledger import NO_RULE, Ledger
 from zkit.claims.records import Event, Record, Untested
@@ -110,14 +109,14 @@ def _silent(ledger: Ledger) -> list[str]:
 def _row(record: Record, links: dict[str, Html]) -> dict[str, Html]:
     claim = record.claim
     assert isinstance(claim, Claim)
-    refined = Html().join(Html('<br>Refined: <a href="#{}">{}</a>').format(_anchor(id), id) for id in record.successors)
+    refined = Html().join(Html('<br>Refined: <a href="#{}">{}</a>').format(anchor(id), id) for id in record.successors)
     said = Html('<strong id="{}">{}</strong> {}<br>Speaks of {}.{}')
     rule = Html("{}{}<br><code>{}</code>{}")
     return {
-        "Claim": said.format(_anchor(claim.id), claim.id, claim.sentence, _model(claim.model), refined),
+        "Claim": said.format(anchor(claim.id), claim.id, claim.sentence, _model(claim.model), refined),
         "Verdict": _status(record) + published(claim),
         "Rule, and since when": rule.format(
-            claim.says, since(claim), _breakable(claim.rule.wording), published_rule(claim)
+            claim.says, since(claim), breakable(claim.rule.wording), published_rule(claim)
         ),
         "Found": Html().join(_found(event, links) for event in record.judgements.values()) + _history(record, links),
     }
@@ -133,7 +132,7 @@ def _status(record: Record) -> Html:
 
 
 def _found(event: Event, links: dict[str, Html]) -> Html:
-    findings = Html("<br>").join(_breakable(finding.wording) for finding in event.findings)
+    findings = Html("<br>").join(breakable(finding.wording) for finding in event.findings)
     return Html("<p>{}<br>On {}.</p>").format(findings, _where(event, links))
 
 
@@ -175,12 +174,3 @@ def _link(book: Path, chapter: dict[str, Any], folder: str = "executed") -> Html
 
 def _model(name: str) -> str:
     return "the embedded model" if name == "embedded" else name
-
-
-def _anchor(id: str) -> str:
-    return "claim-" + re.sub(r"[^a-z0-9]+", "-", id.lower())
-
-
-def _breakable(text: str) -> Html:
-    """Names of statistics may break after an underscore, so that a column stays narrow."""
-    return Html("_<wbr>").join(text.split("_"))
