@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from zkit.claims import AllOf, AnyOf, Bound, Claim, Verdict, board, judge
+from zkit.claims.boards import side_by_side
 from zkit.claims.conjectures import conjectures, shipped
 from zkit.claims.ledger import Ledger
 from zkit.claims.records import Event, Record, Untested
 from zkit.errors import ZkitError
+from zkit.foreign import Html
 
 QWEN = "Qwen/Qwen3-0.6B"
 SHIPPED = shipped()
@@ -263,6 +265,35 @@ def test_a_board_shows_what_was_published_beside():
     html = board([judge(claim, {}, "embedded") for claim in conjectures("C-4", "C-4r")])
     assert "published: confirmed <em>(the evidence printed is 1.29)</em>" in html
     assert html.count("published rule: ") == 1
+
+
+def test_models_stand_side_by_side_with_what_each_run_answers():
+    ledger = SHIPPED.append(stats(**C2), QWEN, "sweep").append(
+        stats(**C2 | {"words_ratio_middle": (0.45, [0.4, 0.6])}), "embedded", "05_layers"
+    )
+    records = [ledger["C-2"], ledger["C-1"], ledger["C-29"]]
+
+    def links(event):
+        return Html('<a href="{}.html">see</a>').format(event.run)
+
+    page = side_by_side(records, {"embedded": "control", QWEN: "Qwen"}, links, "claims")
+    rows = re.findall(r"<tr>(.*?)</tr>", page)[1:]
+    cells = [[re.sub(r"<[^>]+>", " ", cell).split() for cell in re.findall(r"<td[^>]*>(.*?)</td>", r)] for r in rows]
+    assert [row[1] for row in cells] == [["confirmed"], ["confirmed"], []]
+    assert [row[2][:2] for row in cells] == [["undecided", "see"], ["not", "run"], ["no", "rule"]]
+    assert [row[3][:2] for row in cells] == [["holds", "see"], ["not", "run"], ["no", "rule"]]
+    assert 'href="05_layers.html"' in rows[0] and 'href="../ledger.html#claim-c-2"' in rows[0]
+
+
+@pytest.mark.parametrize("model", [QWEN, "embedded"])
+def test_a_run_answers_the_same_words_on_every_model(model):
+    for ratio, answer in (((0.3, [0.2, 0.4]), "holds"), ((0.7, [0.6, 0.8]), "fails"), ((0.5, [0.4, 0.6]), "undecided")):
+        given = stats(words_ratio_middle=ratio, topic_cosine_middle=(0.7, [0.6, 0.8]))
+        [event] = judged(SHIPPED.append(given, model, "run")["C-2"])
+        assert event.answer == answer
+    verdict = judge(SHIPPED["C-2"].claim, stats(topic_cosine_middle=(0.7, [0.6, 0.8])), model)
+    assert Event.of(verdict, "run").answer == "not testable"
+    assert Event("conjecture", "us", "it is so").answer is None
 
 
 # -------------------------------------------------------------------------------------------------- bad input

@@ -10,7 +10,7 @@ import pytest
 from tiny_book import PARAMETERS, make_book, write_chapter, zkit
 
 from zkit import claims, sources
-from zkit.pages import keeping, results
+from zkit.pages import executions, keeping, results
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
 
@@ -74,6 +74,37 @@ def test_its_note_says_what_was_run_and_when_the_chapter_has_changed(run):
         assert done.returncode == 2 and "its code has changed since it was executed; run it first" in done.stderr
     finally:
         arguments[0].write_bytes(before)
+
+
+def test_a_page_of_a_chapter_that_loads_no_model_is_about_the_model_of_its_run(tmp_path):
+    root = make_book(tmp_path / "book")
+    path = write_chapter(root / "notebooks", NAME, "1 + 1", parameters=PARAMETERS + 'model: str = "embedded"\n')
+    model = shutil.copytree(sources.resolve("embedded").folder(), root / "real-model")
+    for verb in ("run", "keep"):
+        done = zkit(verb, path, "--profile", "field", "--model", model)
+        assert done.returncode == 0, done.stderr
+    assert kept.page(root / "book", NAME) == "real-model"
+    assert "` real-model `" in "\n".join(kept.note(root / "book", NAME))
+
+
+def test_an_executed_copy_tells_seconds_memory_and_the_figure_of_its_finding(run):
+    root, (path, *_) = run
+    [copy] = (root / "runs").glob(f"*/{NAME}.ipynb")
+    found = executions.read(copy.parent, NAME)
+    assert 0 < found.seconds < 600 and 2**26 < found.peak_bytes < 2**36 and found.figure == ""
+    assert executions.read(copy.parent, "01_none") is None
+    assert executions.read(path.parent, NAME) is None  # the notebook itself was not executed
+    kept_before = copy.read_bytes()
+    notebook = nbformat.reads(kept_before.decode(), as_version=4)
+    shown = '<figure class="zk-figure" id="fig-tiny-finding">'
+    notebook.cells.append(
+        nbformat.v4.new_code_cell(
+            "1", metadata={"tags": ["finding"]}, outputs=[nbformat.v4.new_output("display_data", {"text/html": shown})]
+        )
+    )
+    nbformat.write(notebook, copy)
+    assert executions.read(copy.parent, NAME).figure == "fig-tiny-finding"
+    copy.write_bytes(kept_before)
 
 
 def test_what_is_no_full_run_on_another_model_is_not_kept(run):

@@ -100,3 +100,7 @@ def test_the_chapter_on_the_bridge_uses_the_published_figures():
     assert list(found["PUBLISHED_NOISE"]) == PUBLISHED["z.bridge.noise"]["value"]
     assert found["PUBLISHED_R2"] == PUBLISHED["z.bridge.in_sample"]["value"]
     assert found["PUBLISHED_NORMAL"] == PUBLISHED["z.bridge.leave_one_out_normal"]["value"]
+
+
+def test_the_last_chapter_uses_the_planned_hours():
+    assert list(constants("13_what_we_believe")["BUDGET"]) == PUBLISHED["z.budget"]["value"]

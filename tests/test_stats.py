@@ -17,8 +17,8 @@ from zkit.stats import (
     clustered_mean,
     crossed_means,
     holm,
-    mean_over_others,
     mcnemar,
+    mean_over_others,
     permutation_p,
     wilson,
 )

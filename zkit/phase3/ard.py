@@ -105,7 +105,7 @@ def shared(
 
     min over w on the simplex of contrast(l(w)) + temperature * KL(w | uniform), by Adam on log w from ``start``
     (weights; uniform if None); l(w) is :func:`lengthscale` with the median distance as scale. It ends when no weight
-    has moved by a thousandth of an equal share within ten steps, or after ``most`` steps. A coordinate that never
+    has moved by a hundredth of an equal share within ten steps, or after ``most`` steps. A coordinate that never
     varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, a temperature that is
     not positive, clouds that are not pairs, fewer problems than ``shifts`` + 1 and clouds that are all one point.
     """
@@ -131,7 +131,7 @@ def shared(
         adam.step()
         if step % 10 == 0:
             now = logits.detach().softmax(0)
-            if float((now - before).abs().max()) * d < 1e-3:
+            if float((now - before).abs().max()) * d < 0.01:
                 break
             before = now
     return logits.detach().softmax(0)

@@ -27,6 +27,7 @@ def note(book: Path, chapter: str) -> list[str]:
     if stamp is None:
         raise ValueError(f"{chapter} in book/{FOLDER} carries no stamp; keep it again")
     weights = "; ".join(f"{code(model)}, sha256 {code(sha256)}" for model, sha256 in stamp.weights.items())
+    weights = weights or code(stamp.parameters.get("model", ""))  # a chapter that sums up others loads no model
     lines = [
         f"This page was kept from a run of {stamp.executed[:10]} on {weights}. Its figures are those of this file and "
         f"of no other model. The same chapter on the embedded model: {{doc}}`/book/executed/{chapter}`."
@@ -41,7 +42,7 @@ def note(book: Path, chapter: str) -> list[str]:
 def page(book: Path, chapter: str) -> str | None:
     """The model of a chapter's kept page; None if there is no such page."""
     stamp = _stamp(book, chapter)
-    return next(iter(stamp.weights), None) if stamp else None
+    return next(iter(stamp.weights), stamp.parameters.get("model")) if stamp else None
 
 
 def results(book: Path, chapter: str) -> dict[str, Any] | None:
