@@ -169,6 +169,7 @@ class Chapter:
         """
         file = places.results_file(self.out, self.name)
         shown = provenance.visible(self.parameters)
+        shown |= {name: places.from_root(path) for name, path in self._read.items()}
         kept = {
             "parameters": shown,
             "model": self._model,

@@ -38,6 +38,12 @@ def book_root(given: str | Path | None = None) -> Path:
     raise ZkitError(f"{what}; give the folder that holds notebooks/ and _toc.yml with --root")
 
 
+def from_root(path: str) -> str:
+    """A path inside the checkout as seen from its root, which is the same on every machine; any other as it is."""
+    root = PACKAGE.parent
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+
 def folder_of(chapter: str) -> Path:
     """The folder of a notebook that is being run: that of the book's chapters, or else the kernel's."""
     folder = PACKAGE.parent / "notebooks"
