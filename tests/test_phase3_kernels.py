@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from sklearn.metrics.pairwise import rbf_kernel
 
 import zkit
@@ -187,8 +188,8 @@ def test_where_nothing_is_planted_p_is_even(test, null):
     """Tokens of one prompt are alike, which would fool a permutation of tokens; the other effect is there in full."""
     found = [test(Blocks.of(*pairs(12, **null, seed=1000 * s), 3.0), draws=199, seed=s).p for s in range(200)]
     for level in (0.05, 0.2, 0.5):
-        below = sum(p <= level for p in found)
-        assert abs(below - 200 * level) <= 3.3 * (200 * level * (1 - level)) ** 0.5 + 1, (level, below)
+        low, high = binom.interval(0.999, 200, level)
+        assert max(low, 1) <= sum(p <= level for p in found) <= high, level
 
 
 @pytest.mark.parametrize(
