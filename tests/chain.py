@@ -95,11 +95,13 @@ def smoke_book() -> Made:
 
 
 def throw_away(executed: Path, folder: Path) -> Path:
-    """A copy of an executed notebook in ``folder`` that writes its results there, with the results it reads."""
+    """A copy of an executed notebook in ``folder`` that writes its results there, with what it reads of others."""
     notebook = nbformat.read(executed, as_version=4)
     results = folder / "out" / "results"
     shutil.copytree(executed.parent / "results", results)
     (results / f"{executed.stem}.json").unlink(missing_ok=True)
+    for other in executed.parent.glob("*.ipynb"):
+        (folder / "out" / other.name).symlink_to(other)
     parameters = dict(notebook.metadata["papermill"]["parameters"]) | {"out": str(folder / "out")}
     copy = folder / executed.name
     nbformat.write(parameterize_notebook(notebook, parameters), copy)

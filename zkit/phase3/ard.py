@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.phase3.kernels import Clouds, kernel, median_distance, positive
+from zkit.phase3.kernels import Clouds, median_distance, positive
 from zkit.subspaces import Subspace
 
 
@@ -188,17 +188,21 @@ class _Weighed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, lengthscale: Tensor, of: WeighedKernel) -> Tensor:
         scaled = of.states / lengthscale
-        x, y = scaled[of.left], scaled[of.right]
-        w = of.share * kernel(x, y)
-        ctx.save_for_backward(lengthscale, x, y, w)
+        squares = scaled.square()
+        length, x, y = squares.sum(-1), scaled[of.left], scaled[of.right]
+        apart = length[of.left].unsqueeze(2) + length[of.right].unsqueeze(1) - 2 * x @ y.mT
+        w = of.share * (-0.5 * apart.clamp_min(0)).exp()
+        ctx.of = of
+        ctx.save_for_backward(lengthscale, squares, x, y, w)
         return w.sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        lengthscale, x, y, w = ctx.saved_tensors
-        d = x.shape[-1]
-        squares = w.sum(2).flatten() @ x.square().view(-1, d) + w.sum(1).flatten() @ y.square().view(-1, d)
-        return grad * (squares - 2 * (x * (w @ y)).sum((0, 1))) / lengthscale, None
+        lengthscale, squares, x, y, w = ctx.saved_tensors
+        of_token = torch.zeros_like(squares[..., 0])
+        of_token.index_add_(0, ctx.of.left, w.sum(2)).index_add_(0, ctx.of.right, w.sum(1))
+        own = torch.einsum("ct,ctd->d", of_token, squares)
+        return grad * (own - 2 * (x * (w @ y)).sum((0, 1))) / lengthscale, None
 
 
 def _together(zh: Clouds, en: Clouds) -> Clouds:
