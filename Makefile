@@ -9,7 +9,7 @@ GATES       ?=
 IS          ?=
 LONG        ?=
 # What `make field` runs on a real model.
-CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates 12_phase3d_bridge
+CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates 11_phase3c_ard_mmd 12_phase3d_bridge 13_what_we_believe
 # Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example
 # make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
