@@ -3,11 +3,12 @@ PYTHON      ?= python3
 PROFILE     ?= embedded
 MODEL       ?=
 # For `make replicate`: gates, steering or z (empty: all); the folder of a published variant of gates; the hub id of what
-# a folder or file holds; anything to measure what takes long, too.
+# a folder or file holds; anything to measure what takes long, too; anything to put the table into the book.
 SOURCE      ?=
 GATES       ?=
 IS          ?=
 LONG        ?=
+KEEP        ?=
 # What `make field` runs on a real model.
 CHAPTERS    ?= 08_z_mask 09_phase3a_patching 10_phase3b_updates 11_phase3c_ard_mmd 12_phase3d_bridge 13_what_we_believe
 # Where pip finds another build of torch (PyPI's Linux wheel is the large CUDA one), for example
@@ -31,6 +32,7 @@ help:
 	@echo "make replicate MODEL=<hub id, folder, .gguf>   measure the published figures and compare"
 	@echo "             SOURCE=gates|steering|z       those of one source only"
 	@echo "             GATES=<folder> IS=<hub id> LONG=1   a variant's gates; what a folder holds; the long ones too"
+	@echo "             KEEP=1                        put the table into the book"
 	@echo "make test    set up and run all tests"
 	@echo "make field-test MODEL=<file.gguf>   run the tests that need a real model on it"
 	@echo "make field MODEL=<file.gguf>        run CHAPTERS on a real model and keep their pages in book/field"
@@ -54,7 +56,7 @@ book: $(READY)
 
 replicate: $(READY)
 	OMP_NUM_THREADS=$(shell nproc) $(RUN) -m zkit replicate $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)') \
-	  $(if $(GATES),--gates '$(GATES)') $(if $(IS),--is '$(IS)') $(if $(LONG),--long)
+	  $(if $(GATES),--gates '$(GATES)') $(if $(IS),--is '$(IS)') $(if $(LONG),--long) $(if $(KEEP),--keep)
 
 field: $(READY)
 	$(if $(MODEL),,$(error name a model: make field MODEL=path/to/file.gguf))

@@ -374,6 +374,21 @@ def test_on_the_model_that_figures_speak_of_they_are_reproduced_or_not(again):
     assert "another model" not in {row.why for row in rows.values()}
 
 
+def test_a_table_is_kept_for_another_model_and_only_when_it_is_whole(whole, tmp_path, capsys):
+    root, found, path, _ = whole
+    assert replication.where("embedded", root) == path
+    with pytest.raises(ZkitError, match="give --model"):
+        run.keep(found, str(root))
+    other = found.model_copy(update={"model": "/somewhere/else/model.gguf"})
+    place = run.keep(other, str(root))
+    assert place == root / "book" / "field" / "replication.json"
+    assert "/somewhere" not in place.read_text() and replication.load(place).rows == found.rows
+    broken = other.model_copy(update={"rows": [found.rows[0].model_copy(update={"failed": True})]})
+    with pytest.raises(ZkitError, match="1 rows failed"):
+        run.keep(broken, str(root))
+    assert replication.load(place).rows == found.rows
+
+
 @pytest.fixture(scope="module")
 def random_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random")

@@ -122,6 +122,8 @@ def replicate(options: argparse.Namespace) -> int:
     found, file = run.replicate(**{name: getattr(options, name) for name in names})
     print(report.text(found))
     print(f"\n{file}")
+    if options.keep:
+        print(run.keep(found, options.root))
     return 1 if report.failures(found) else 0
 
 
@@ -237,6 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--is", dest="taken_for", metavar="ID", help="the hub id of what a folder or file holds")
     again.add_argument("--long", action="store_true", help="also what takes long: the patching table")
     again.add_argument("--force", action="store_true", help="measure anew what an earlier run has kept")
+    again.add_argument(
+        "--keep", action="store_true", help="put the table into the book, for another model than its own"
+    )
     again.add_argument("--dtype", help="float32, bfloat16 or float16 (default: as stored)")
     again.add_argument("--root", help="folder of the book (default: the checkout zkit is part of)")
     grown = verbs.add_parser("ledger", help=(says := "Append results of runs to a ledger of claims."), description=says)

@@ -6,6 +6,6 @@ A figure of one model is never called a replication of another's.
 
 from zkit.replication.kept import FILE, load
 from zkit.replication.report import rows
-from zkit.replication.run import replicate
+from zkit.replication.run import replicate, where
 
-__all__ = ["FILE", "load", "replicate", "rows"]
+__all__ = ["FILE", "load", "replicate", "rows", "where"]

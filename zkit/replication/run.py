@@ -14,7 +14,7 @@ from zkit.foreign import visible
 from zkit.models import load
 from zkit.organism.facts import held_out_facts
 from zkit.organism.plain import in_plain
-from zkit.pages import locks, places
+from zkit.pages import keeping, locks, places
 from zkit.replication import kept, records
 from zkit.replication.host import Figures, Host
 from zkit.replication.kept import FILE, Kept, Massive, Results, Row
@@ -61,8 +61,8 @@ def replicate(
     if taken_for is not None and taken_for not in (known := [shape.id for shape in published.models.values()]):
         raise ZkitError(f"no figure speaks of {taken_for!r}; the models are {', '.join(known)}")
     resolve(model)  # a mistake in its name leaves no folder behind
-    folder = places.run_folder(book / "notebooks" / "replicate", "replicate", model)
-    path = folder / FILE
+    path = where(model, book)
+    folder = path.parent
     writing.check_folder(folder)
     with locks.held(folder / ".lock", f"measures {model}", "for both write to the same file"):
         before = kept.load(path).kept if path.is_file() else {}
@@ -84,6 +84,26 @@ def replicate(
         kept.save(path, found)
         writing.write(folder / "replication.html", str(printed(found)))
     return found, path
+
+
+def where(model: str, book: Path | None = None) -> Path:
+    """The file that :func:`replicate` leaves for a model."""
+    return places.run_folder((book or places.book_root()) / "notebooks" / "replicate", "replicate", model) / FILE
+
+
+def keep(found: Results, root: str | None = None) -> Path:
+    """Put a table into the book, beside the pages kept from a real model; its path there.
+
+    It names the model by its last name and holds the rows alone. Raises ZkitError for the embedded model, whose own
+    table any reader makes in seconds, and for rows that failed.
+    """
+    if found.model == "embedded":
+        raise ZkitError("what is kept is a table of another model; give --model")
+    if lost := [row.key for row in found.rows if row.failed]:
+        raise ZkitError(f"{len(lost)} rows failed, the first {lost[0]}; a table is kept when it is whole")
+    path = keeping.folder(places.book_root(root)) / FILE
+    kept.save(path, found.model_copy(update={"model": Path(found.model).name, "kept": {}}))
+    return path
 
 
 def _looked_at(host: Host, name: str, taken_for: str | None) -> Results:
