@@ -403,8 +403,11 @@ def test_random_weights_reproduce_nothing_and_the_table_says_why(tmp_path, rando
     assert found.untrained and not report.failures(found)
     measured = {f"{row.status}: {row.why}" for row in found.rows if row.measured}
     assert measured == {"not reproduced: untrained weights"}
-    assert all(row.why.startswith("not measured: ") for row in found.rows if not row.measured)
+    rest = [f"{row.status}: {row.why}" for row in found.rows if not row.measured]
+    assert rest and all(said.startswith("not reproduced: untrained weights; not measured: ") for said in rest)
     assert "UNTRAINED" in report.text(found)
+    with pytest.raises(ZkitError, match="is not trained; its table says nothing"):
+        run.keep(found, str(tmp_path))
 
 
 def test_a_folder_is_taken_for_what_it_is_said_to_hold_only_if_its_shape_agrees(again):

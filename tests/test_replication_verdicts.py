@@ -56,11 +56,12 @@ def test_untrained_weights_reproduce_nothing_whatever_their_shape():
 
 
 def test_what_is_not_measured_says_why_before_anything_else():
-    for same, untrained in ((True, False), (False, True)):
-        asked = NotMeasured(why="needs a folder")
-        assert str(verdict(asked, same_model=same, untrained=untrained)) == (
-            "cannot be compared: not measured: needs a folder"
-        )
+    asked = NotMeasured(why="needs a folder")
+    said = "not measured: needs a folder"
+    for same in (True, False):
+        assert str(verdict(asked, same_model=same)) == f"cannot be compared: {said}"
+        random = verdict(asked, same_model=same, untrained=True)
+        assert str(random) == f"not reproduced: untrained weights; {said}"
     broken = verdict(NotMeasured(why="out of memory", failed=True))
     assert str(broken) == "cannot be compared: failed: out of memory"
 

@@ -41,10 +41,15 @@ def side_by_side(
     for record in records:
         claim = record.claim
         row = {
-            "Claim": Html('<a href="../ledger.html#{}"><strong>{}</strong></a> {}').format(
-                anchor(claim.id), claim.id, claim.sentence or "text not available"
+            "Claim": Html('<a href="../ledger.html#{}"><strong>{}</strong></a> {}{}').format(
+                anchor(claim.id),
+                claim.id,
+                claim.sentence if isinstance(claim, Claim) else claim.sentence or claim.reason,
+                since(claim) if isinstance(claim, Claim) and claim.added else "",
             ),
-            "Published": Html.escape(claim.published or ""),
+            "Published": Html("{} <em>{}</em>").format(
+                claim.published or f"no status, {claim.source}", f"({claim.note})" if claim.note else ""
+            ),
         }
         judged = record.judgements
         rows.append(row | {heading: _judgement(claim, judged.get(id), links) for id, heading in models.items()})

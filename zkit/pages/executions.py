@@ -16,7 +16,7 @@ _FIGURE = re.compile(r'<figure class="zk-figure[^"]*" id="(fig-[a-z0-9-]+)">')
 class Execution:
     """seconds: wall time of the cells. peak_bytes: the most memory that the kernel held, 0 where nobody looked.
 
-    figure: the id of the figure of the finding on the chapter's page, "" if there is none.
+    figure: the id of the figure of the finding on the chapter's page, or of its first figure; "" if there is none.
     """
 
     seconds: float
@@ -35,6 +35,7 @@ def read(folder: Path, chapter: str) -> Execution | None:
     seconds = copy["metadata"].get("papermill", {}).get("duration") if copy else None
     if copy is None or stamp is None or not isinstance(seconds, int | float):
         return None
-    shown = (str(cell.get("outputs")) for cell in copy["cells"] if "finding" in provenance.tags(cell))
+    finding = [cell for cell in copy["cells"] if "finding" in provenance.tags(cell)]
+    shown = (str(cell.get("outputs")) for cell in finding or copy["cells"])
     found = next((match[1] for match in map(_FIGURE.search, shown) if match), "")
     return Execution(float(seconds), stamp.peak_bytes, found)

@@ -95,10 +95,12 @@ def keep(found: Results, root: str | None = None) -> Path:
     """Put a table into the book, beside the pages kept from a real model; its path there.
 
     It names the model by its last name and holds the rows alone. Raises ZkitError for the embedded model, whose own
-    table any reader makes in seconds, and for rows that failed.
+    table any reader makes in seconds, for untrained weights, and for rows that failed.
     """
     if found.model == "embedded":
         raise ZkitError("what is kept is a table of another model; give --model")
+    if found.untrained:
+        raise ZkitError(f"{found.model} is not trained; its table says nothing")
     if lost := [row.key for row in found.rows if row.failed]:
         raise ZkitError(f"{len(lost)} rows failed, the first {lost[0]}; a table is kept when it is whole")
     path = keeping.folder(places.book_root(root)) / FILE

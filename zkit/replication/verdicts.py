@@ -53,13 +53,14 @@ def judge(
 ) -> Verdict:
     """The verdict on one printed number.
 
-    Without a measurement nothing can be compared, and random weights reproduce nothing, whatever shape they have. On
+    Random weights reproduce nothing, whatever shape they have. Without a measurement nothing can be compared. On
     another model the figure is that model's own, however near it lies.
     """
     if isinstance(found, NotMeasured) or tolerance is None:
         why = found.why if isinstance(found, NotMeasured) else "there is no tolerance"
         failed = isinstance(found, NotMeasured) and found.failed
-        return Verdict("cannot be compared", f"{'failed' if failed else 'not measured'}: {why}")
+        said = f"{'failed' if failed else 'not measured'}: {why}"
+        return Verdict("not reproduced", f"{UNTRAINED}; {said}") if untrained else Verdict("cannot be compared", said)
     if untrained:
         return Verdict("not reproduced", UNTRAINED)
     if not same_model:
