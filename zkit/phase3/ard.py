@@ -21,6 +21,9 @@ from zkit.errors import ZkitError
 from zkit.phase3.kernels import Clouds, median_distance, positive
 from zkit.subspaces import Subspace
 
+_FAR = 120.0
+"""Squared distance from which on k, then below 1e-26, counts as zero: subnormal numbers make a step slow."""
+
 
 @dataclass(frozen=True, eq=False)
 class Descent:
@@ -191,7 +194,7 @@ class _Weighed(torch.autograd.Function):
         squares = scaled.square()
         length, x, y = squares.sum(-1), scaled[of.left], scaled[of.right]
         apart = length[of.left].unsqueeze(2) + length[of.right].unsqueeze(1) - 2 * x @ y.mT
-        w = of.share * (-0.5 * apart.clamp_min(0)).exp()
+        w = of.share * (apart < _FAR) * (-0.5 * apart.clamp(0, _FAR)).exp()
         ctx.of = of
         ctx.save_for_backward(lengthscale, squares, x, y, w)
         return w.sum()
