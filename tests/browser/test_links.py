@@ -1,5 +1,6 @@
 """Links inside the built book: every page, file and anchor they name is there. Needs no browser and no network."""
 
+import functools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -34,6 +35,11 @@ class Links(HTMLParser):
             self.loaded.append(values[LOADED[tag]])
 
 
+@functools.cache
+def links_of(path: Path) -> Links:
+    return Links(path)
+
+
 def leads_somewhere(address: str, page: Path, root: Path) -> bool:
     parts = urlsplit(address)
     if parts.scheme in ("http", "https", "mailto", "data"):
@@ -41,12 +47,12 @@ def leads_somewhere(address: str, page: Path, root: Path) -> bool:
     target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
     if not target.is_relative_to(root.resolve()) or not target.is_file():
         return False
-    return not parts.fragment or target.suffix != ".html" or unquote(parts.fragment) in Links(target).anchors
+    return not parts.fragment or target.suffix != ".html" or unquote(parts.fragment) in links_of(target).anchors
 
 
 @pytest.mark.parametrize("path", OWN)
 def test_links_lead_somewhere(built_book, path):
-    links = Links(built_book / path)
+    links = links_of(built_book / path)
     addresses = links.linked + links.loaded
     assert addresses
     assert [a for a in addresses if not leads_somewhere(a, built_book / path, built_book)] == []

@@ -40,13 +40,14 @@ def side_by_side(
     rows = []
     for record in records:
         claim = record.claim
+        if isinstance(claim, Claim):
+            name = Html('<a href="../ledger.html#{}"><strong>{}</strong></a> {}{}').format(
+                anchor(claim.id), claim.id, claim.sentence, since(claim) if claim.added else ""
+            )
+        else:
+            name = Html("<strong>{}</strong> {}").format(claim.id, claim.sentence or claim.reason)
         row = {
-            "Claim": Html('<a href="../ledger.html#{}"><strong>{}</strong></a> {}{}').format(
-                anchor(claim.id),
-                claim.id,
-                claim.sentence if isinstance(claim, Claim) else claim.sentence or claim.reason,
-                since(claim) if isinstance(claim, Claim) and claim.added else "",
-            ),
+            "Claim": name,
             "Published": Html("{} <em>{}</em>").format(
                 claim.published or f"no status, {claim.source}", f"({claim.note})" if claim.note else ""
             ),
