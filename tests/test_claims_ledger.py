@@ -17,7 +17,6 @@ from zkit.claims.conjectures import conjectures, shipped
 from zkit.claims.ledger import Ledger
 from zkit.claims.records import Event, Record, Untested
 from zkit.errors import ZkitError
-from zkit.foreign import Html
 
 QWEN = "Qwen/Qwen3-0.6B"
 SHIPPED = shipped()
@@ -274,15 +273,15 @@ def test_models_stand_side_by_side_with_what_each_run_answers():
     records = [ledger["C-2"], ledger["C-1"], ledger["C-29"]]
 
     def links(event):
-        return Html('<a href="{}.html">see</a>').format(event.run)
+        return {"see": f"{event.run}.html"}
 
     page = side_by_side(records, {"embedded": "control", QWEN: "Qwen"}, links, "claims")
     rows = re.findall(r"<tr>(.*?)</tr>", page)[1:]
     cells = [[re.sub(r"<[^>]+>", " ", cell).split() for cell in re.findall(r"<td[^>]*>(.*?)</td>", r)] for r in rows]
     assert [row[1] for row in cells] == [["confirmed"], ["confirmed"], ["no", "status,", "qwen3-steering"]]
     assert cells[2][0][:2] == ["C-29", "text"]
-    assert [row[2][:2] for row in cells] == [["undecided", "see"], ["not", "run"], ["no", "rule"]]
-    assert [row[3][:2] for row in cells] == [["holds", "see"], ["not", "run"], ["no", "rule"]]
+    assert [row[2][:2] for row in cells] == [["undecided", "("], ["not", "run"], ["no", "rule"]]
+    assert [row[3][:2] for row in cells] == [["holds", "("], ["not", "run"], ["no", "rule"]]
     assert 'href="05_layers.html"' in rows[0] and 'href="../ledger.html#claim-c-2"' in rows[0]
 
 

@@ -32,7 +32,12 @@ def to_html(rows: Sequence[Mapping[str, object]], label: str) -> Html:
     ).format(label, 9 * len(heads), top, body)
 
 
-def show(rows: Sequence[Mapping[str, object]], label: str) -> None:
-    """Display the table. Raises as :func:`to_html` does."""
-    page = to_html(rows, label)
+def folded(page: Html, summary: str) -> Html:
+    """``page`` behind a line to open it by."""
+    return Html("<details><summary>{}</summary>{}</details>").format(summary, page)
+
+
+def show(rows: Sequence[Mapping[str, object]], label: str, fold: bool = False) -> None:
+    """Display the table; with ``fold`` behind its label. Raises as :func:`to_html` does."""
+    page = folded(to_html(rows, label), label) if fold else to_html(rows, label)
     foreign.show(page, "\n".join(" | ".join(str(cell) for cell in row.values()) for row in rows))

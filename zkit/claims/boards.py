@@ -30,12 +30,14 @@ def show(verdicts: Sequence[Verdict]) -> None:
     foreign.show(board(verdicts), "\n".join(verdict.sentence for verdict in verdicts))
 
 
-def side_by_side(
-    records: Iterable[Record], models: Mapping[str, str], links: Callable[[Event], Html], label: str
-) -> Html:
+Links = Callable[[Event], Mapping[str, str]]
+"""From a judgement to where it can be read: words -> address."""
+
+
+def side_by_side(records: Iterable[Record], models: Mapping[str, str], links: Links, label: str) -> Html:
     """HTML table of claims: what was published, and what runs on each of ``models`` (id -> heading) say.
 
-    ``links`` leads from a judgement to its page. Raises ZkitError if there are no records.
+    Raises ZkitError if there are no records.
     """
     rows = []
     for record in records:
@@ -57,11 +59,36 @@ def side_by_side(
     return tables.to_html(rows, label)
 
 
-def _judgement(claim: Claim | Untested, event: Event | None, links: Callable[[Event], Html]) -> Html:
+def show_side_by_side(
+    records: Sequence[Record], models: Mapping[str, str], links: Links, label: str, folded: bool = False
+) -> None:
+    """Display :func:`side_by_side`. Raises as it does."""
+    answers = {r.id: {heading: r.judgements.get(id) for id, heading in models.items()} for r in records}
+    lines = [
+        f"{id}: " + ", ".join(f"{heading} {event.answer if event else 'not run'}" for heading, event in row.items())
+        for id, row in answers.items()
+    ]
+    page = side_by_side(records, models, links, label)
+    foreign.show(tables.folded(page, label) if folded else page, "\n".join(lines))
+
+
+def show_open(records: Sequence[Record], model: str, label: str) -> None:
+    """Display, folded, claims that a run on ``model`` leaves open, with the statistics that decide nothing."""
+    items = []
+    for record in records:
+        open_ones = [finding for finding in record.judgements[model].findings if finding.holds is None]
+        found = Html("<br>").join(dict.fromkeys(breakable(finding.wording) for finding in open_ones))
+        items.append(Html("<li><strong>{}</strong> {}<br>{}</li>").format(record.id, record.claim.sentence, found))
+    page = Html("<ul>{}</ul>").format(Html().join(items))
+    foreign.show(tables.folded(page, label), f"{label}: {', '.join(record.id for record in records)}")
+
+
+def _judgement(claim: Claim | Untested, event: Event | None, links: Links) -> Html:
     if event is None:
         return Html.escape("no rule" if isinstance(claim, Untested) else "not run")
     found = Html("<br>").join(breakable(finding.wording) for finding in event.findings)
-    return Html("<strong>{}</strong> {}<br>{}").format(event.answer, links(event), found)
+    lead = Html(", ").join(Html('<a href="{}">{}</a>').format(to, words) for words, to in links(event).items())
+    return Html("<strong>{}</strong>{}<br>{}").format(event.answer, Html(" ({})").format(lead) if lead else "", found)
 
 
 def anchor(id: str) -> str:
