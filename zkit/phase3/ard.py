@@ -191,21 +191,20 @@ class _Weighed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, lengthscale: Tensor, of: WeighedKernel) -> Tensor:
         scaled = of.states / lengthscale
-        squares = scaled.square()
-        length, x, y = squares.sum(-1), scaled[of.left], scaled[of.right]
+        length, x, y = scaled.square().sum(-1), scaled[of.left], scaled[of.right]
         apart = length[of.left].unsqueeze(2) + length[of.right].unsqueeze(1) - 2 * x @ y.mT
         w = of.share * (apart < _FAR) * (-0.5 * apart.clamp(0, _FAR)).exp()
         ctx.of = of
-        ctx.save_for_backward(lengthscale, squares, x, y, w)
+        ctx.save_for_backward(lengthscale, scaled, x, y, w)
         return w.sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        lengthscale, squares, x, y, w = ctx.saved_tensors
-        of_token = torch.zeros_like(squares[..., 0])
+        lengthscale, scaled, x, y, w = ctx.saved_tensors
+        of_token = torch.zeros_like(scaled[..., 0])
         of_token.index_add_(0, ctx.of.left, w.sum(2)).index_add_(0, ctx.of.right, w.sum(1))
-        own = torch.einsum("ct,ctd->d", of_token, squares)
-        return grad * (own - 2 * (x * (w @ y)).sum((0, 1))) / lengthscale, None
+        own = (of_token.unsqueeze(2) * scaled).mul_(scaled).sum((0, 1))
+        return grad * (own - 2 * (w @ y).mul_(x).sum((0, 1))) / lengthscale, None
 
 
 def _together(zh: Clouds, en: Clouds) -> Clouds:
