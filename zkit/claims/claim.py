@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, get_args
 
-from zkit.claims.rules import Finding, Rule, rule_from_dict
+from zkit.claims.rules import Finding, Rule, asked, rule_from_dict
 from zkit.errors import ZkitError
 from zkit.reading import shown
 
@@ -136,10 +136,9 @@ def judge(claim: Claim, stats: Mapping[str, Any], model: str) -> Verdict:
     Raises ZkitError for a statistic that is not such a record.
     """
     truth, findings = claim.rule.judge(stats)
-    asked = all(finding.value is not None for finding in findings if finding.holds is None)
     own: dict[bool | None, Status] = {True: "confirmed", False: "refuted", None: "open"}
     other: dict[bool | None, Status] = {True: "analogue holds", False: "analogue fails"}
-    other[None] = "undecided" if asked else "not testable"
+    other[None] = "undecided" if asked(findings) else "not testable"
     return Verdict(claim, model, (own if model == claim.model else other)[truth], findings)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import Field
 
 from zkit.claims.claim import Claim, Published, Status, Verdict, check_published
-from zkit.claims.rules import Finding, Operator
+from zkit.claims.rules import Finding, Operator, asked
 from zkit.errors import ZkitError
 from zkit.reading import Checked, Count, Ends, Finite, check, shown
 
@@ -63,8 +63,7 @@ class Event:
             case "refuted" | "analogue fails":
                 return "fails"
             case "open":
-                asked = all(finding.value is not None for finding in self.findings if finding.holds is None)
-                return "undecided" if asked else "not testable"
+                return "undecided" if asked(self.findings) else "not testable"
             case status:
                 return status
 

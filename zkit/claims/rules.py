@@ -7,7 +7,7 @@ bound decides nothing, and the finding says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
@@ -214,6 +214,11 @@ def _read(name: str, record: Any) -> tuple[float | None, tuple[float, float] | N
     if value is None or not all(map(math.isfinite, (value, *(interval or ())))):
         value = interval = None  # half a number is none, and JSON has no word for it
     return None if value is None else float(value), interval, None if n is None else int(n), unit
+
+
+def asked(findings: Iterable[Finding]) -> bool:
+    """Whether all that these findings leave open was measured: what is undecided, and not what is missing."""
+    return all(finding.value is not None for finding in findings if finding.holds is None)
 
 
 def _within_rounding(value: float, bound: float) -> bool:

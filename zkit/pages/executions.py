@@ -9,7 +9,7 @@ from pathlib import Path
 from zkit.errors import ZkitError
 from zkit.pages import notebook, provenance
 
-_FIGURE = re.compile(r'<figure class="zk-figure[^"]*" id="(fig-[a-z0-9-]+)">')
+FIGURE = re.compile(r'<figure class="zk-figure[^"]*" id="(fig-[a-z0-9-]+)">')
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,5 @@ def read(folder: Path, chapter: str) -> Execution | None:
         return None
     finding = [cell for cell in copy["cells"] if "finding" in provenance.tags(cell)]
     shown = (str(cell.get("outputs")) for cell in finding or copy["cells"])
-    found = next((match[1] for match in map(_FIGURE.search, shown) if match), "")
+    found = next((match[1] for match in map(FIGURE.search, shown) if match), "")
     return Execution(float(seconds), stamp.peak_bytes, found)

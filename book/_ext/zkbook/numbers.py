@@ -5,12 +5,11 @@ A page kept from a real model has the figures of its chapter once more; a refere
 
 from __future__ import annotations
 
-import re
-
 from docutils import nodes
 from sphinx.application import Sphinx
 
-_FIGURE = re.compile(r'<figure class="zk-figure[^"]*" id="(fig-[a-z0-9-]+)">')
+from zkit.pages.executions import FIGURE
+
 _NUMBER = '<span class="zk-number"></span>'
 
 
@@ -20,7 +19,7 @@ def number(app: Sphinx, doctree: nodes.document) -> None:
     count = 0
     for raw in list(doctree.findall(nodes.raw)):
         text = raw.astext()
-        found = _FIGURE.search(text)
+        found = FIGURE.search(text)
         if not found:
             continue
         count += 1
