@@ -99,8 +99,19 @@ def test_coordinates_have_all_none_or_an_even_part_of_their_energy_in_a_space():
     assert energy([1, 4], space) == pytest.approx(4)
     assert energy([0, 2, 3], space) == 0
     assert energy(range(8), random_subspace(3, 8, torch.Generator().manual_seed(0))) == pytest.approx(1, abs=1e-5)
-    assert sum(energy_null(2, space)) / 999 == pytest.approx(1, abs=0.1)
+    assert sum(energy_null([1, 4], space)) / 999 == pytest.approx(1, abs=0.1)
     assert energy_p([1, 4], space) < 0.1 < 0.9 < energy_p([0, 2], space)
+
+
+def test_an_overlap_that_is_one_of_size_is_none_beside_coordinates_of_that_size():
+    space = coordinate_subspace(range(16), 64)  # those of the sixteen largest coordinates
+    size = torch.arange(64, 0, -1.0)
+    large = [1, 5, 9, 14]
+    assert energy_p(large, space) < 0.01
+    assert energy_p(large, space, size=size) == 1
+    within = coordinate_subspace(large, 64)
+    assert energy_p(large, within, size=size) < 0.01
+    assert energy_null([40, 41], within, draws=20, size=size) == [0.0] * 20
 
 
 def test_a_translation_is_nearer_than_other_problems_where_it_should_be():

@@ -19,6 +19,7 @@ from zkit.stats import (
     holm,
     mcnemar,
     mean_over_others,
+    no_difference,
     permutation_p,
     wilson,
 )
@@ -188,6 +189,12 @@ def test_a_mean_over_others_is_the_mean_over_pairs_with_items_in_both_roles():
     for bad in (np.ones((1, 1)), np.ones((2, 3)), np.full((3, 3), np.nan)):
         with pytest.raises(zkit.ZkitError, match="square of two or more"):
             mean_over_others(bad)
+
+
+def test_no_difference_is_no_certainty():
+    got = no_difference(20)
+    assert (got.value, got.low, got.high, got.n) == (0, -wilson(0, 20).high, wilson(0, 20).high, 20)
+    assert no_difference(80).high < got.high / 3
 
 
 def test_crossed_means_cover_where_items_rule_in_both_roles():

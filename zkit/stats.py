@@ -35,6 +35,15 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(successes / n, float(ci.low), float(ci.high), int(n))
 
 
+def no_difference(n: int, level: float = 0.95) -> Interval:
+    """The interval of a difference of shares where not one of n items differs.
+
+    It is 0, and to both sides as wide as :func:`wilson` of none of n: a bootstrap would give no width at all.
+    """
+    none = wilson(0, n, level)
+    return Interval(0.0, -none.high, none.high, n)
+
+
 def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
     """The mean with a percentile bootstrap interval; of one value or of equal values the interval is a point.
 

@@ -113,12 +113,30 @@ def energy(coordinates: Sequence[int], space: Subspace) -> float:
     return float(space.basis.square().sum(0)[chosen].mean()) * space.d / space.k
 
 
-def energy_null(n: int, space: Subspace, draws: int = 999, seed: int = 0) -> list[float]:
-    """:func:`energy` of ``draws`` sets of n coordinates, drawn without replacement."""
-    made = torch.Generator().manual_seed(seed)
-    return [energy(torch.randperm(space.d, generator=made)[:n].tolist(), space) for _ in range(draws)]
+def energy_null(
+    coordinates: Sequence[int],
+    space: Subspace,
+    draws: int = 999,
+    seed: int = 0,
+    size: Float[Tensor, " d"] | None = None,
+    alike: int = 16,
+) -> list[float]:
+    """:func:`energy` of ``draws`` sets of as many coordinates, drawn without replacement.
+
+    With the ``size`` of every coordinate, each set has as many as ``coordinates`` of the ``alike`` largest, of the next
+    ``alike``, and so on: what is left of the overlap where large coordinates lie in the space and are chosen, too.
+    """
+    made, chosen = torch.Generator().manual_seed(seed), torch.zeros(space.d, dtype=torch.bool)
+    chosen[list(coordinates)] = True
+    runs = [torch.arange(space.d)] if size is None else size.argsort(descending=True).split(alike)
+    counts = [(run, int(chosen[run].sum())) for run in runs]
+    null = []
+    for _ in range(draws):
+        drawn = [run[torch.randperm(len(run), generator=made)[:n]] for run, n in counts if n]
+        null.append(energy(torch.cat(drawn).tolist(), space))
+    return null
 
 
-def energy_p(coordinates: Sequence[int], space: Subspace, draws: int = 999, seed: int = 0) -> float:
-    """The share of sets of so many coordinates with as much energy in the space."""
-    return permutation_p(energy(coordinates, space), energy_null(len(coordinates), space, draws, seed))
+def energy_p(coordinates: Sequence[int], space: Subspace, **options: Any) -> float:
+    """The share of sets of so many coordinates with as much energy in the space; options of :func:`energy_null`."""
+    return permutation_p(energy(coordinates, space), energy_null(coordinates, space, **options))
