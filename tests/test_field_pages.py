@@ -21,7 +21,8 @@ NAME = "00_tiny"
 
 def chapter(root, *body):
     parameters = PARAMETERS + 'model: str = "embedded"\n'
-    first = 'net = chapter.model()\nchapter.stat("x", 41.5)\nprint(net.id, chapter.out)'
+    first = 'import sys\n\nnet = chapter.model()\nchapter.stat("x", 41.5)\nprint(net.id, chapter.out)\n'
+    first += "print(sys.prefix, file=sys.stderr)"
     return write_chapter(root / "notebooks", NAME, first, *body, parameters=parameters)
 
 
@@ -55,7 +56,7 @@ def test_a_kept_page_names_the_model_and_holds_no_path(run):
     assert found["parameters"]["model"] == found["model"]["id"] == "real-model"
     assert found["stats"]["x"]["value"] == 41.5
     for file in keeping.folder(root).rglob("*.*"):
-        assert str(root) not in file.read_text()
+        assert str(root) not in file.read_text() and sys.prefix not in file.read_text()
 
 
 def test_its_note_says_what_was_run_and_when_the_chapter_has_changed(run):

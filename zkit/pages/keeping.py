@@ -24,8 +24,9 @@ def folder(root: Path) -> Path:
 def keep(plan: Plan, root: Path) -> Path:
     """Copy the executed chapter of a run, and its results, into the book; its path there.
 
-    What is kept names the model by its last name and holds no path of this machine; its heading names the model too,
-    and a directive under it says at build time what was run, when, and whether the chapter has changed since. Links to
+    What is kept names the model by its last name and holds no path of this machine, and nothing of what a run wrote to
+    the standard error stream, such as where a model was put. Its heading names the model too, and a directive under it
+    says at build time what was run, when, and whether the chapter has changed since. Links to
     other chapters lead to those on the embedded model. Raises ZkitError, and keeps nothing, if the chapter is not
     whole, is a smoke run or one of the embedded model, was executed from other code than its notebook has now, or if a
     path of this machine is left.
@@ -61,7 +62,9 @@ def keep(plan: Plan, root: Path) -> Path:
 
 def _introduced(executed: dict[str, Any], chapter: str, model: str) -> dict[str, Any]:
     """The notebook with the model in its heading, what was run under it, and links to chapters that are there."""
-    cells = [cell if cell["cell_type"] == "code" else cell | {"source": _linked(cell)} for cell in executed["cells"]]
+    cells = [
+        _quiet(cell) if cell["cell_type"] == "code" else cell | {"source": _linked(cell)} for cell in executed["cells"]
+    ]
     first = cells[0]
     heading, *rest = first["source"].split("\n")
     if first["cell_type"] != "markdown" or not heading.startswith("# "):
@@ -69,6 +72,10 @@ def _introduced(executed: dict[str, Any], chapter: str, model: str) -> dict[str,
     first["source"] = "\n".join([f"{heading}, on {model}", *rest])
     note = {"cell_type": "markdown", "id": "kept", "metadata": {}, "source": f"```{{zk-kept}} {chapter}\n```"}
     return executed | {"cells": [first, note, *cells[1:]]}
+
+
+def _quiet(cell: dict[str, Any]) -> dict[str, Any]:
+    return cell | {"outputs": [output for output in cell["outputs"] if output.get("name") != "stderr"]}
 
 
 def _linked(cell: dict[str, Any]) -> str:
