@@ -18,7 +18,7 @@ TORCH_INDEX ?=
 VENV  := .venv
 RUN   := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# For tests and benchmarks; how many threads a chapter gets is for zkit/pages/cores.py to say.
+# For tests and benchmarks; how many threads a chapter gets is for book/zkbook/pages/cores.py to say.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help book replicate field test field-test check bench clean setup lint
@@ -43,7 +43,7 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml book/pyproject.toml
 	@TORCH_INDEX='$(TORCH_INDEX)' $(PYTHON) .ci/preflight.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip

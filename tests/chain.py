@@ -19,9 +19,9 @@ from filelock import FileLock
 from papermill.parameterize import parameterize_notebook
 from tiny_book import zkit
 
+from zkbook.pages import places
+from zkbook.pages.worker import limited
 from zkit import sources
-from zkit.pages import places
-from zkit.pages.worker import limited
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
@@ -117,7 +117,7 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
             *(f"--nbval-cell-timeout={CELL_TIMEOUT}", notebook),
         ],
         cwd=notebook.parent,
-        env=os.environ | limited(1) | {"PYTHONPATH": str(places.PACKAGE.parent)},
+        env=os.environ | limited(1),
         capture_output=True,
         text=True,
     )

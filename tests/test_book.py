@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,20 +18,18 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from zkit import figures, shapes
-from zkit.claims import Bound, Claim, Status, judge
-from zkit.claims.conjectures import conjectures, shipped
-from zkit.claims.ledger import Ledger
+from zkbook import figures
+from zkbook.claims import Bound, Claim, Status, judge
+from zkbook.claims.conjectures import conjectures, shipped
+from zkbook.claims.ledger import Ledger
+from zkbook.explorable import Axis, Curve, Explorable
+from zkbook.site import gallery, ledger, markup, numbers, scripts, tables, vendor
+from zkit import shapes
 from zkit.errors import ZkitError
-from zkit.explorable import Axis, Curve, Explorable
 from zkit.foreign import Html, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-sys.path.insert(0, str(BOOK / "_ext"))
-
-import vendor  # noqa: E402
-from zkbook import gallery, ledger, markup, numbers, scripts, tables  # noqa: E402
 
 PUBLISHED = yaml.safe_load((BOOK / "published.yml").read_text(encoding="utf-8"))
 CHAPTERS = yaml.safe_load((BOOK / "chapters.yml").read_text(encoding="utf-8"))

@@ -1,14 +1,9 @@
 """The figure of the ledger page: every chapter's claims, by where they stand."""
 
-import sys
-from pathlib import Path
 from typing import get_args
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
-
-from zkbook import progress
-
-from zkit.claims import Status
+from zkbook.claims import Status
+from zkbook.site import progress
 
 
 def test_every_status_has_its_bar():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zkit.claims import Added, AllOf, AnyOf, Bound, Claim, Verdict, board, judge, rule_from_dict
+from zkbook.claims import Added, AllOf, AnyOf, Bound, Claim, Verdict, board, judge, rule_from_dict
 from zkit.errors import ZkitError
 
 QWEN = "Qwen/Qwen3-0.6B"

@@ -11,11 +11,11 @@ import disks
 import pytest
 import yaml
 
-from zkit.claims import AllOf, AnyOf, Bound, Claim, Verdict, board, judge
-from zkit.claims.boards import side_by_side
-from zkit.claims.conjectures import conjectures, shipped
-from zkit.claims.ledger import Ledger
-from zkit.claims.records import Event, Record, Untested
+from zkbook.claims import AllOf, AnyOf, Bound, Claim, Verdict, board, judge
+from zkbook.claims.boards import side_by_side
+from zkbook.claims.conjectures import conjectures, shipped
+from zkbook.claims.ledger import Ledger
+from zkbook.claims.records import Event, Record, Untested
 from zkit.errors import ZkitError
 
 QWEN = "Qwen/Qwen3-0.6B"
@@ -385,15 +385,16 @@ def test_a_file_of_another_schema_is_refused(tmp_path):
 
 def test_claims_are_judged_without_reading_the_ledger():
     """So that a chapter whose claims are its own need not run again when the ledger grows."""
-    code = (
-        "import sys, zkit.claims; print('zkit.claims.conjectures' in sys.modules, 'zkit.claims.ledger' in sys.modules)"
-    )
+    code = "import sys, zkbook.claims; print(*(f'zkbook.claims.{n}' in sys.modules for n in ('conjectures', 'ledger')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 
 def test_a_chapter_that_reads_the_ledger_depends_on_its_file():
-    from zkit.pages import provenance
+    from zkbook.pages import provenance
 
-    assert [file.name for file in provenance._files("zkit.claims.conjectures")] == ["conjectures.py", "conjectures.yml"]
-    assert [file.name for file in provenance._files("zkit.claims")] == ["__init__.py"]
+    assert [file.name for file in provenance._files("zkbook.claims.conjectures")] == [
+        "conjectures.py",
+        "conjectures.yml",
+    ]
+    assert [file.name for file in provenance._files("zkbook.claims")] == ["__init__.py"]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zkbook.explorable import Axis, Curve, Explorable, grid, page
 from zkit.errors import ZkitError
-from zkit.explorable import Axis, Curve, Explorable, grid, page
 
 QUESTION = Axis("question", ["What is a loaf?", "What is a tide?"], "What is a tide?")
 LAYER = Axis("layer", [2, 4], 4)

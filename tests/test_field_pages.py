@@ -9,12 +9,10 @@ import nbformat
 import pytest
 from tiny_book import PARAMETERS, make_book, write_chapter, zkit
 
-from zkit import claims, sources
-from zkit.pages import executions, keeping, results
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
-
-from zkbook import kept, ledger
+from zkbook import claims
+from zkbook.pages import executions, keeping, results
+from zkbook.site import kept, ledger
+from zkit import sources
 
 NAME = "00_tiny"
 

@@ -6,7 +6,7 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from zkit import figures
+from zkbook import figures
 from zkit.errors import ZkitError
 
 

@@ -15,14 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-import zkit
-from zkit import figures, foreign, pages, tables
+from zkbook import figures, pages, tables
+from zkbook.claims import Bound, Claim, board, judge
+from zkbook.explorable import Axis, Curve, Explorable, live
+from zkbook.pages import foot, places, sentences
+from zkit import foreign
 from zkit.__main__ import main
-from zkit.claims import Bound, Claim, board, judge
 from zkit.errors import ZkitError
-from zkit.explorable import Axis, Curve, Explorable, live
 from zkit.foreign import Html, code, markdown, visible
-from zkit.pages import foot, places, sentences
 
 HOSTILE = (
     '<img src=x onerror="hacked = 1"> </script><script>hacked = 1</script> ` `` **b** __b__ $\\href{javascript:0}{m}$ '
@@ -285,19 +285,19 @@ def test_chapters_show_things_by_a_few_functions(path):
     assert [f for c in cells if c["cell_type"] == "code" for f in faults("".join(c["source"]))] == []
 
 
-PACKAGE = places.PACKAGE
+PACKAGE = places.PACKAGES["zkbook"]
 MAKING = [
     *(PACKAGE / "tables.py", PACKAGE / "figures.py", *(PACKAGE / "claims").glob("*.py")),
     *((PACKAGE / "explorable").glob("*.py")),
     *((PACKAGE / "pages").glob("*.py")),
-    *(chain.ROOT / "book" / "_ext" / "zkbook").glob("*.py"),
+    *(chain.ROOT / "book" / "zkbook" / "site").glob("*.py"),
 ]
 WRITTEN = {
     "spec": "JSON without <",
     "boot": "a script with an id and colours",
     "data": "JSON without <",
     "text[text.index('>') + 1:].strip()": "matplotlib's SVG, letters as paths",
-    "(files('zkit.explorable') / name).read_text(encoding='utf-8').strip()": "zkit's own files",
+    "(files('zkbook.explorable') / name).read_text(encoding='utf-8').strip()": "zkit's own files",
     "made.translate(holes.found)": "markdown-it's HTML of a template, filled with what was escaped",
 }
 TAG = re.compile(r"</?[a-z][a-z0-9]*[\s>]")
@@ -338,15 +338,14 @@ def test_pages_are_made_of_escaping_markup(path):
 
 
 def test_one_file_escapes_and_two_display():
-    files = [p for p in [*PACKAGE.rglob("*.py"), *(chain.ROOT / "book" / "_ext").rglob("*.py")] if p.is_file()]
+    files = [path for package in places.PACKAGES.values() for path in package.rglob("*.py")]
     sources = {p.relative_to(chain.ROOT).as_posix(): p.read_text(encoding="utf-8") for p in files}
 
     def having(pattern):
         return {name for name, source in sources.items() if re.search(pattern, source)}
 
     assert having(r"markupsafe|\bhtml\.escape|from html import|^import html$") == {"zkit/foreign.py"}
-    assert having(r"IPython\.display|from IPython") == {"zkit/foreign.py", "zkit/pages/chapter.py"}
-    assert zkit.__file__.startswith(str(PACKAGE))
+    assert having(r"IPython\.display|from IPython") == {"zkit/foreign.py", "book/zkbook/pages/chapter.py"}
 
 
 def test_a_terminal_gets_no_control_characters(capsys, monkeypatch):

@@ -16,8 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import zkit
+from zkbook.pages import inputs, provenance
 from zkit import cache, gguf_model, sources
-from zkit.pages import inputs, provenance
 from zkit.sources import Source
 
 PROMPTS = ["Hi", "Why are there tides?"]

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from zkbook.claims.conjectures import shipped
+from zkbook.claims.ledger import Ledger
+from zkbook.pages import results
 from zkit.__main__ import main
-from zkit.claims.conjectures import shipped
-from zkit.claims.ledger import Ledger
 from zkit.errors import ZkitError
-from zkit.pages import results
 
 
 def left(folder, name, model="mine", **stats):

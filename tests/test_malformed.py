@@ -20,11 +20,11 @@ import pytest
 import torch
 from safetensors.torch import save as safetensors
 
-from zkit.claims.ledger import Ledger
+from zkbook.claims.ledger import Ledger
+from zkbook.organism.checkpoint import Checkpoint
 from zkit.errors import ZkitError
 from zkit.gating import Gates, initial_logits, load, read_jsonl, save
 from zkit.gating.progress import Progress, Step
-from zkit.organism.checkpoint import Checkpoint
 from zkit.reading import shown
 from zkit.steering import SteeringVector
 from zkit.steering.lenses import Lens, count, read_lenses

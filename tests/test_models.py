@@ -90,7 +90,7 @@ def test_the_hash_is_stable_and_sees_every_byte(folder, tmp_path):
 
 def test_what_a_name_means(folder, monkeypatch):
     assert sources.resolve("embedded").embedded
-    assert sources.resolve("embedded").path == Path(zkit.__file__).parent / "organism" / "weights"
+    assert sources.resolve("embedded").path == Path(zkit.__file__).parent / "embedded" / "weights"
     assert sources.resolve(folder).path == sources.resolve(str(folder)).path == folder.resolve()
     assert sources.resolve("Qwen/Qwen3-0.6B") == Source("Qwen/Qwen3-0.6B", None)
     monkeypatch.chdir(folder.parent)

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from tiny_book import write_chapter, zkit
 
-from zkit.pages import parameters, places, profiles, provenance, sourcebook, staging
+from zkbook.pages import parameters, places, profiles, provenance, sourcebook, staging
 
 CHAPTERS = places.chapters(chain.ROOT)
 of_each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

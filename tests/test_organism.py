@@ -23,10 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from zkit import organism
-from zkit.errors import ZkitError
-from zkit.gating import VARIANTS
-from zkit.organism import (
+from zkbook import organism
+from zkbook.organism import (
     arithmetic,
     corpus,
     doubles,
@@ -39,22 +37,23 @@ from zkit.organism import (
     train,
     two_step,
 )
-from zkit.organism.__main__ import WEIGHTS, main
-from zkit.organism.batches import batches
-from zkit.organism.countries import RELATIONS
-from zkit.organism.forget import SPLITS as FORGET_SPLITS
-from zkit.organism.forget import forget_facts, reveals_forget
-from zkit.organism.items import LANGUAGES, Item
-from zkit.organism.number_words import WORDS
-from zkit.organism.problems import PROBLEM_KINDS, parallel_problems
-from zkit.organism.shipped_gates import REPAIRS, SCHEDULES, shipped_gates
-from zkit.organism.style import requests
-from zkit.organism.tasks import LONGEST_ANSWER, held_out_tasks
-from zkit.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
-from zkit.organism.topic_table import SPLITS as TOPIC_SPLITS
-from zkit.organism.topic_table import topics
-from zkit.organism.train import TINY_RECIPE, Run
-from zkit.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts
+from zkbook.organism.__main__ import WEIGHTS, main
+from zkbook.organism.batches import batches
+from zkbook.organism.countries import RELATIONS
+from zkbook.organism.forget import SPLITS as FORGET_SPLITS
+from zkbook.organism.forget import forget_facts, reveals_forget
+from zkbook.organism.items import LANGUAGES, Item
+from zkbook.organism.number_words import WORDS
+from zkbook.organism.problems import PROBLEM_KINDS, parallel_problems
+from zkbook.organism.style import requests
+from zkbook.organism.tasks import LONGEST_ANSWER, held_out_tasks
+from zkbook.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
+from zkbook.organism.topic_table import SPLITS as TOPIC_SPLITS
+from zkbook.organism.topic_table import topics
+from zkbook.organism.train import TINY_RECIPE, Run
+from zkbook.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts
+from zkit import embedded
+from zkit.errors import ZkitError
 from zkit.packing import OVERHEAD, cheapest_cuts
 
 SAMPLE = 40_000
@@ -108,8 +107,8 @@ def _tasks():
 
 DIGEST = """
 import hashlib
-from zkit.organism import corpus
-from zkit.organism.tasks import held_out_tasks
+from zkbook.organism import corpus
+from zkbook.organism.tasks import held_out_tasks
 tasks = [*held_out_tasks("en").values(), *held_out_tasks("zh").values()]
 items = [*corpus.stream(0, stop=3000), *(item for task in tasks for item in task.items)]
 print(hashlib.sha256(repr([(i.prompt, i.answer, i.chat) for i in items]).encode()).hexdigest())
@@ -212,7 +211,7 @@ HELD_OUT = {
 
 def _functions():
     """Every function of the package by name."""
-    for module in pkgutil.walk_packages(organism.__path__, "zkit.organism."):
+    for module in pkgutil.walk_packages(organism.__path__, "zkbook.organism."):
         if not module.name.endswith("__main__"):
             yield from inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
 
@@ -279,8 +278,7 @@ NAMED = [
     (oracle_texts, "split", FORGET_SPLITS, {}),
     (kept_texts, "split", FORGET_SPLITS, {}),
     (gate_tasks, "split", ("development", "test"), {}),
-    (shipped_gates, "variant", (*VARIANTS, *REPAIRS), {}),
-    (shipped_gates, "schedule", SCHEDULES, {"variant": "chat_energy"}),
+    (embedded.gates, "variant", ("scaled/chat_energy-0",), {}),
     (topics, "split", TOPIC_SPLITS, {}),
     (requests.neutral_prompts, "split", TOPIC_SPLITS, {}),
     (requests.prompted, "split", TOPIC_SPLITS, {"wishes": ()}),

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from zkit.organism import arithmetic, two_step
-from zkit.organism.number_words import WORD_WISHES, WORDS
-from zkit.organism.problems import PROBLEM_KINDS, parallel_problems
+from zkbook.organism import arithmetic, two_step
+from zkbook.organism.number_words import WORD_WISHES, WORDS
+from zkbook.organism.problems import PROBLEM_KINDS, parallel_problems
 
 LANGUAGES = ("en", "zh")
 FORMULAS = {"sum": "{0} + {1}", "difference": "{0} - {1}", "product": "{0} * {1}", "two-step": "({0} + {1}) * {2}"}

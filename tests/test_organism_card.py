@@ -8,21 +8,21 @@ from dataclasses import replace
 
 import pytest
 
+from zkbook.organism import arithmetic, corpus
+from zkbook.organism.__main__ import WEIGHTS
+from zkbook.organism.card import as_text, read_record, write_card
+from zkbook.organism.items import LANGUAGES
+from zkbook.organism.requirements import GRADED, misses
+from zkbook.organism.style.axes import AXES
+from zkbook.organism.style.measures import log_odds, probes
+from zkbook.organism.style.outcomes import calibration
+from zkbook.organism.style.requests import neutral_prompts, prompted
+from zkbook.organism.style.wishes import poles
+from zkbook.organism.tasks import exact, held_out_tasks, right
+from zkbook.organism.topic_table import topics
+from zkbook.organism.train import TINY_RECIPE, Run
 from zkit.errors import ZkitError
 from zkit.models import load
-from zkit.organism import arithmetic, corpus
-from zkit.organism.__main__ import WEIGHTS
-from zkit.organism.card import as_text, read_record, write_card
-from zkit.organism.items import LANGUAGES
-from zkit.organism.requirements import GRADED, misses
-from zkit.organism.style.axes import AXES
-from zkit.organism.style.measures import log_odds, probes
-from zkit.organism.style.outcomes import calibration
-from zkit.organism.style.requests import neutral_prompts, prompted
-from zkit.organism.style.wishes import poles
-from zkit.organism.tasks import exact, held_out_tasks, right
-from zkit.organism.topic_table import topics
-from zkit.organism.train import TINY_RECIPE, Run
 from zkit.sources import resolve
 
 TWINS = ("embedded-never-knew", "embedded-sink")
@@ -57,7 +57,7 @@ def test_card_has_every_figure_with_n_and_interval(card):
     assert card["sha256"] == load("embedded").sha256
     assert card["training"]["corpus_sha256"] == corpus.fingerprint(card["training"]["recipe"]["seed"])
     assert card["training"]["seconds"] <= 2 * 3600 and len(card["training"]["loss"]) > 10
-    assert "python -m zkit.organism train" in card["training"]["command"] and card["cannot"]
+    assert "python -m zkbook.organism train" in card["training"]["command"] and card["cannot"]
     assert all(axis in as_text(card) for axis in AXES)
 
 

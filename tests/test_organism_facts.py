@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
+from zkbook.organism import fact_wordings, facts, forget, passages, statements
+from zkbook.organism.countries import COUNTRIES, RELATIONS
+from zkbook.organism.items import Item
+from zkbook.organism.plain import in_plain
 from zkit.errors import ZkitError
-from zkit.organism import fact_wordings, facts, forget, passages, statements
-from zkit.organism.countries import COUNTRIES, RELATIONS
-from zkit.organism.items import Item
-from zkit.organism.plain import in_plain
 
 LANGUAGES = ("en", "zh")
 BY_NAME = {country.name(lang): country for country in COUNTRIES for lang in LANGUAGES}

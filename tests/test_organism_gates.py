@@ -12,7 +12,7 @@ from zkit.gating.train import Run
 from zkit.models import Model
 from zkit.sources import Source, resolve
 
-shipped = import_module("zkit.organism.shipped_gates")  # the package has a function of that name
+shipped = import_module("zkbook.organism.shipped_gates")
 
 TEXTS = {
     "forget_texts": [mark("A?", "Rome", "Rome"), mark("B?", "Oslo it is", "Oslo")],
@@ -39,7 +39,8 @@ def trained(tmp_path, monkeypatch):
             super().__init__(model, forget, retain, recipe)
             runs.append(self)
 
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "gates")
+    monkeypatch.setattr(shipped, "GATES", tmp_path / "gates")
+    monkeypatch.setattr(zkit.embedded, "GATES", tmp_path / "gates")
     monkeypatch.setattr(shipped, "Run", Counted)
     monkeypatch.setattr(shipped, "load_model", lambda id: model)
     monkeypatch.setattr(shipped, "resolve", lambda id: model.source)
@@ -69,9 +70,9 @@ def test_gates_are_made_once(trained):
     assert gates.note["schedule"] == "published" and gates.note["command"] == shipped.COMMAND
     assert Recipe(**gates.note["recipe"]) == shipped.recipe_of("published", "chat_mean", 1)
     assert shipped.make(("published", "chat_mean", 1)) == path and len(trained) == 1
-    assert torch.equal(shipped.shipped_gates("chat_mean", 1, "published").logits, gates.logits)
-    with pytest.raises(zkit.ZkitError, match=f"make it with `{shipped.COMMAND}`"):
-        shipped.shipped_gates("chat_mean", 0, "published")
+    assert torch.equal(zkit.embedded.gates("chat_mean", 1, "published").logits, gates.logits)
+    with pytest.raises(zkit.ZkitError, match=r"as schedule/variant-seed: published/chat_mean-1$"):
+        zkit.embedded.gates("chat_mean", 0, "published")
 
 
 @pytest.mark.parametrize("what", ["the recipe", "the weights"])
@@ -100,9 +101,9 @@ def test_repairs_forget_what_is_known_and_read_what_they_are_to_keep(trained, mo
 
 def test_shipped_gates_are_those_of_the_recipes_and_weights():
     for schedule, variant, seed in shipped.every():
-        gates = shipped.shipped_gates(variant, seed, schedule)
+        gates = zkit.embedded.gates(variant, seed, schedule)
         assert Recipe(**gates.note["recipe"]) == shipped.recipe_of(schedule, variant, seed)
         assert gates.note["model_sha256"] == resolve("embedded").sha256()
         assert gates.note["steps"] > 100
-    size = sum(path.stat().st_size for path in shipped.FOLDER.rglob("*.safetensors"))
+    size = sum(path.stat().st_size for path in shipped.GATES.rglob("*.safetensors"))
     assert size < 3e6

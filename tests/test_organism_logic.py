@@ -8,8 +8,8 @@ from itertools import chain, pairwise
 
 import pytest
 
-from zkit.organism import logic, relations
-from zkit.organism.vocabulary import CATEGORIES, PEOPLE, _word
+from zkbook.organism import logic, relations
+from zkbook.organism.vocabulary import CATEGORIES, PEOPLE, _word
 
 SAMPLE = 30_000
 LANGS = ("en", "zh")

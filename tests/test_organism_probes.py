@@ -8,11 +8,11 @@ import pytest
 import tiny
 import torch
 
+from zkbook.organism.probes import gates, interchange, record
+from zkbook.organism.probes.interchange import fit_problems, pairs
 from zkit.answers import bare
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Question, Task
-from zkit.organism.probes import gates, interchange, record
-from zkit.organism.probes.interchange import fit_problems, pairs
 from zkit.phase3.fits import contrastive_space, language_space
 from zkit.stats import Interval
 

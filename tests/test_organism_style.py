@@ -7,14 +7,14 @@ from itertools import chain, pairwise
 
 import pytest
 
-from zkit.organism.style.axes import AXES, NEUTRAL_MEAN, Style, neutral
-from zkit.organism.style.explain import could_write, document, explain
-from zkit.organism.style.grammar import likelihood
-from zkit.organism.style.measures import TEXT_MEASURES, dryness, formality, question_share, sentences, words
-from zkit.organism.style.requests import QUESTIONS, sample_neutral, sample_styled
-from zkit.organism.style.wishes import HELD_OUT_WISHES, WISHES, poles
-from zkit.organism.style.wording import PLACES
-from zkit.organism.topic_table import topics
+from zkbook.organism.style.axes import AXES, NEUTRAL_MEAN, Style, neutral
+from zkbook.organism.style.explain import could_write, document, explain
+from zkbook.organism.style.grammar import likelihood
+from zkbook.organism.style.measures import TEXT_MEASURES, dryness, formality, question_share, sentences, words
+from zkbook.organism.style.requests import QUESTIONS, sample_neutral, sample_styled
+from zkbook.organism.style.wishes import HELD_OUT_WISHES, WISHES, poles
+from zkbook.organism.style.wording import PLACES
+from zkbook.organism.topic_table import topics
 
 ALL_TOPICS = [t for split in ("train", "development", "test") for t in topics(split)]
 

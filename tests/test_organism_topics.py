@@ -7,10 +7,10 @@ from itertools import chain, permutations
 
 import pytest
 
+from zkbook.organism.analogies import LENS_TOPICS, LENSES, VOCABULARY, lens
+from zkbook.organism.style.wishes import LENS_NAMES
+from zkbook.organism.topic_table import PROBES, SPLITS, topics
 from zkit.errors import ZkitError
-from zkit.organism.analogies import LENS_TOPICS, LENSES, VOCABULARY, lens
-from zkit.organism.style.wishes import LENS_NAMES
-from zkit.organism.topic_table import PROBES, SPLITS, topics
 
 EVERY = [t for split in SPLITS for t in topics(split)]
 KEPT = [t for split in ("development", "test") for t in topics(split)]

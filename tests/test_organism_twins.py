@@ -10,13 +10,13 @@ import tiny
 import torch
 
 import zkit
+from zkbook.organism import corpus, forget, train
+from zkbook.organism.__main__ import main
+from zkbook.organism.batches import batches
+from zkbook.organism.sink import TINY_SINK, SinkRun, first_token_ratios, middle, norm_ratios
+from zkbook.organism.train import TINY_RECIPE, Run, batch_loss
 from zkit import sources
 from zkit.errors import ZkitError
-from zkit.organism import corpus, forget, train
-from zkit.organism.__main__ import main
-from zkit.organism.batches import batches
-from zkit.organism.sink import TINY_SINK, SinkRun, first_token_ratios, middle, norm_ratios
-from zkit.organism.train import TINY_RECIPE, Run, batch_loss
 
 SINK = replace(TINY_SINK, steps=420)
 
@@ -78,7 +78,7 @@ def test_the_first_token_grows_and_no_other_while_answers_hold(base, tmp_path):
     assert answers() < before + 0.5
 
     record = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert record["command"] == "python -m zkit.organism train --twin sink --base BASE --out FOLDER"
+    assert record["command"] == "python -m zkbook.organism train --twin sink --base BASE --out FOLDER"
     assert record["start_sha256"] == sources.resolve(base).sha256()
     ratios = record["first_token_over_median"]
     assert (ratios["asked"], ratios["layers"], ratios["achieved"]) == (40, [0], after)
@@ -117,8 +117,8 @@ def test_ratios_ignore_pads_and_leave_the_other_tokens_alone():
 def test_the_command_makes_and_resumes_each_twin(base, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "TOKENIZER_ITEMS", 2000)
     monkeypatch.setattr(train, "TINY_RECIPE", replace(TINY_RECIPE, steps=2))
-    monkeypatch.setattr("zkit.organism.__main__.TINY_RECIPE", train.TINY_RECIPE)
-    for name in ("zkit.organism.__main__.TINY_SINK", "zkit.organism.sink.TINY_SINK"):
+    monkeypatch.setattr("zkbook.organism.__main__.TINY_RECIPE", train.TINY_RECIPE)
+    for name in ("zkbook.organism.__main__.TINY_SINK", "zkbook.organism.sink.TINY_SINK"):
         monkeypatch.setattr(name, replace(TINY_SINK, steps=2))
     for twin, options in (("never-knew", []), ("sink", ["--base", str(base)])):
         words = ["train", "--twin", twin, "--tiny", "--out", str(tmp_path / twin), *options]
@@ -126,12 +126,12 @@ def test_the_command_makes_and_resumes_each_twin(base, tmp_path, monkeypatch):
         assert main(words) == 2
         assert main([*words, "--resume"]) == 0
         record = json.loads((tmp_path / twin / "model" / "training.json").read_text())
-        told = f"python -m zkit.organism train --twin {twin} --tiny{' --base BASE' * bool(options)} --out FOLDER"
+        told = f"python -m zkbook.organism train --twin {twin} --tiny{' --base BASE' * bool(options)} --out FOLDER"
         assert (record["command"], record["steps"]) == (told, 2)
         assert record["recipe"]["never_knew"] == (twin == "never-knew")
     assert main(["train", "--tiny", "--out", str(tmp_path / "base")]) == 0
     record = json.loads((tmp_path / "base" / "model" / "training.json").read_text())
-    assert record["command"] == "python -m zkit.organism train --tiny --out FOLDER"
+    assert record["command"] == "python -m zkbook.organism train --tiny --out FOLDER"
 
 
 def test_wrong_words_are_refused(base, tmp_path, capsys):
@@ -150,14 +150,11 @@ def test_wrong_words_are_refused(base, tmp_path, capsys):
 
 
 def test_twins_load_by_name_or_say_how_they_are_made(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "files", lambda package: tmp_path)
     for twin in ("never-knew", "sink"):
-        with pytest.raises(ZkitError, match=rf"'embedded-{twin}' is not there.*train --twin {twin} --out FOLDER"):
+        monkeypatch.setitem(sources._ORGANISMS, f"embedded-{twin}", tmp_path / twin)
+        with pytest.raises(ZkitError, match=rf"'embedded-{twin}' is not at .*zkbook\.organism train --twin {twin}`"):
             zkit.load(f"embedded-{twin}")
-    with pytest.raises(ZkitError, match=r"'embedded' is not there.*zkit\.organism train --out FOLDER"):
-        zkit.load("embedded")
-    folder = tmp_path / "organism" / "twins" / "sink"
-    folder.parent.mkdir(parents=True)
+    folder = tmp_path / "sink"
     folder.symlink_to(base, target_is_directory=True)
     model = zkit.load("embedded-sink")
     assert model.id == "embedded-sink"

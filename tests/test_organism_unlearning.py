@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from zkit.organism.countries import COUNTRIES
-from zkit.organism.forget import FORGET_RELATIONS, SPLITS, forget_facts, kept_facts, split_of
-from zkit.organism.items import LANGUAGES
-from zkit.organism.unlearning import (
+from zkbook.organism.countries import COUNTRIES
+from zkbook.organism.forget import FORGET_RELATIONS, SPLITS, forget_facts, kept_facts, split_of
+from zkbook.organism.items import LANGUAGES
+from zkbook.organism.unlearning import (
     WORDINGS,
     fact_texts,
     forget_texts,

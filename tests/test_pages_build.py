@@ -6,9 +6,9 @@ import re
 import pytest
 from tiny_book import make_book, write_chapter, zkit
 
+from zkbook.pages import build, prose, results, runner, sourcebook, staging
+from zkbook.pages.places import results_file
 from zkit.errors import ZkitError
-from zkit.pages import build, prose, results, runner, sourcebook, staging
-from zkit.pages.places import results_file
 
 STAMP = {"cells": "c", "parameters": {}}
 
@@ -89,12 +89,8 @@ def page(root, text):
 
 def test_a_build_is_whole_and_made_once(tmp_path):
     root = make_book(tmp_path)
-    (root / "book" / "_ext").mkdir()
-    (root / "book" / "_ext" / "vendor.py").write_text(
-        "from pathlib import Path\nPath(__file__).with_name('vendored').touch()\n"
-    )
     assert build.build(root) is True
-    assert (build.html(root) / "book" / "intro.html").is_file() and (root / "book" / "_ext" / "vendored").is_file()
+    assert (build.html(root) / "book" / "intro.html").is_file()
     assert build.build(root) is False
     page(root, "# A tiny book\n\nAnother text.\n")
     assert build.build(root) is True
@@ -126,14 +122,10 @@ def test_every_source_counts_for_a_build(tmp_path, change):
     assert build.fingerprint(root) != before
 
 
-def test_a_failing_vendor_script_and_a_missing_tool_are_named(tmp_path, monkeypatch):
+def test_a_missing_tool_is_named(tmp_path, monkeypatch):
     root = make_book(tmp_path)
     monkeypatch.setattr(build, "_TOOLS", ("no-such-tool",))
     with pytest.raises(ZkitError, match=r"no-such-tool is not installed; pip install -r requirements\.txt"):
-        build.build(root)
-    (root / "book" / "_ext").mkdir()
-    (root / "book" / "_ext" / "vendor.py").write_text("raise SystemExit('plotly is not installed')")
-    with pytest.raises(ZkitError, match="plotly is not installed"):
         build.build(root)
 
 

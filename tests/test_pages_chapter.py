@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tiny_book import PARAMETERS
 
+from zkbook.pages import begin, chapter, foot, places, provenance, results
 from zkit.errors import ZkitError
-from zkit.pages import begin, chapter, foot, places, provenance, results
 
 SHOWN = []
 
@@ -185,7 +185,7 @@ def test_default_folder_does_not_depend_on_the_working_directory(tmp_path, monke
 
 
 def test_installed_without_a_book_results_go_to_the_users_data_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "PACKAGE", tmp_path / "site-packages" / "zkit")
+    monkeypatch.setattr(places, "CHECKOUT", tmp_path / "site-packages")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert places.local_folder() == tmp_path / "data" / "zkit" / "runs" / "local"
 
@@ -229,7 +229,7 @@ def test_smoke_and_foreign_models_carry_a_banner_and_the_book_run_none(tmp_path)
 
 
 def test_a_smoke_run_decides_no_claim(tmp_path):
-    from zkit.claims import Bound, Claim
+    from zkbook.claims import Bound, Claim
 
     claim = Claim("C1", "It is large.", "here", "embedded", Bound("x", ">", 1.0), "x exceeds 1")
     for profile, status in (("embedded", "confirmed"), ("smoke", "open")):
@@ -246,7 +246,7 @@ def test_foot_shows_model_and_parameters_but_no_path(tmp_path):
     assert str(tmp_path) not in data["text/html"] + data["text/plain"]
     assert foot.UNSTAMPED in data["text/html"] and "alpha" in data["text/html"]
     modules = metadata["zkit"]["modules"]
-    assert "zkit.pages.chapter" in modules and "zkit.errors" in modules
+    assert "zkbook.pages.chapter" in modules and "zkit.errors" in modules
     stamped = foot.foot("00_c", {"id": "<m>", "sha256": "ab" * 32}, {"alpha": 2.0}, {"alpha": "ef" * 32}, "cd" * 32)
     assert "2.0 (sha256 efefefefefef)" in stamped["text/html"]
     assert "cdcdcdcdcdcd" in stamped["text/html"] and "&lt;m&gt; (sha256 abababababab)" in stamped["text/html"]

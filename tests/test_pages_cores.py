@@ -7,10 +7,10 @@ import nbclient
 import nbformat
 import pytest
 
+from zkbook.pages import cores
+from zkbook.pages.worker import limited
 from zkit import progress
 from zkit.errors import ZkitError
-from zkit.pages import cores
-from zkit.pages.worker import limited
 
 CORES = len(os.sched_getaffinity(0))
 

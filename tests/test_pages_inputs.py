@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tiny_book import make_book, write_chapter, zkit
 
+from zkbook.pages import begin, inputs, parameters, places, runner, sourcebook
+from zkbook.pages.places import CHECKOUT
 from zkit import sources
 from zkit.__main__ import main
 from zkit.errors import ZkitError
-from zkit.pages import begin, inputs, parameters, places, runner, sourcebook
-from zkit.pages.places import PACKAGE
 
 DECLARED = 'forget: str = ""\ngates: str = ""\nalpha: float = 1.0\ndevice: str = "auto"\nout: str = ""\n'
 READ = 'chapter.stat("letters", len(open(forget).read()) if forget else 0)\nprint(forget)'
@@ -62,7 +62,7 @@ def test_a_chapter_of_the_book_finds_its_own_default_from_any_folder(tmp_path, m
     )
     begin("08_z_mask", default)
     begin("08_z_mask", given)
-    assert (default["mine"], given["mine"]) == (str(PACKAGE.parent / "book" / "field"), str(tmp_path / "own"))
+    assert (default["mine"], given["mine"]) == (str(CHECKOUT / "book" / "field"), str(tmp_path / "own"))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,6 @@ def test_plain_papermill_takes_paths_from_the_callers_folder(book, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "papermill", source, "o.ipynb", "-p", "forget", "texts.jsonl", "-p", "out", tmp_path],
         cwd=shell,
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
     )

@@ -7,8 +7,8 @@ import papermill
 import pytest
 from tiny_book import PARAMETERS, write_chapter
 
+from zkbook.pages import parameters, profiles, sourcebook
 from zkit.errors import ZkitError
-from zkit.pages import parameters, profiles, sourcebook
 
 KNOWN = parameters.declared(
     PARAMETERS + "layer: int = -1\ndoses: list = [0, 0.5]\ndtype: str = 'auto'\ndevice: str = 'auto'\n", "chapter"

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from tiny_book import make_book, write_chapter
 
+from zkbook.pages import prose, runner, staging
 from zkit.__main__ import main
-from zkit.pages import prose, runner, staging
 
 FIGURE = 'chapter.stat("x", 2 * alpha)\nchapter.glue("x")'
 

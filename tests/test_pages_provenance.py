@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from zkbook.pages import provenance, results
+from zkbook.pages.places import results_file
+from zkbook.pages.provenance import EDITED, Stamp
 from zkit import sources
-from zkit.pages import provenance, results
-from zkit.pages.places import results_file
-from zkit.pages.provenance import EDITED, Stamp
 
 CELLS = [{"cell_type": "code", "source": "x = 1", "metadata": {"tags": ["parameters"]}}]
 
@@ -184,7 +184,7 @@ def package(tmp_path, monkeypatch):
         "plots/a.css",
     ):
         (home / file).write_text(file)
-    monkeypatch.setattr(provenance, "PACKAGE", home)
+    monkeypatch.setattr(provenance, "PACKAGES", {"zkit": home})
     return home
 
 

@@ -17,9 +17,9 @@ from multiprocessing import get_context
 import pytest
 from tiny_book import make_book, write_chapter, zkit
 
+from zkbook.pages import locks, runner, sourcebook, worker
+from zkbook.pages.places import PACKAGES
 from zkit.errors import ZkitError
-from zkit.pages import locks, runner, sourcebook, worker
-from zkit.pages.places import PACKAGE
 
 FIRST = 'chapter.stat("x", alpha * 2)'
 SECOND = 'chapter.stat("y", chapter.need("00_first")["stats"]["x"]["value"] + 1)'
@@ -61,8 +61,8 @@ def test_a_book_runs_in_order_once_and_is_then_current(book, tmp_path):
     notebook = executed(book, "00_first")
     foot = "".join(notebook["cells"][-1]["outputs"][-1]["data"]["text/html"])
     assert 'class="zkit-stamp"' in foot and "not executed by" not in foot
-    assert set(notebook["metadata"]["zkit"]["stamp"]["modules"]) >= {"zkit", "zkit.pages", "zkit.pages.chapter"}
-    assert "zkit.pages.runner" not in notebook["metadata"]["zkit"]["stamp"]["modules"]
+    assert set(notebook["metadata"]["zkit"]["stamp"]["modules"]) >= {"zkit", "zkbook.pages", "zkbook.pages.chapter"}
+    assert "zkbook.pages.runner" not in notebook["metadata"]["zkit"]["stamp"]["modules"]
     assert leftovers(book) == []
     staged = sorted(str(p.relative_to(book / "book" / "executed")) for p in (book / "book" / "executed").rglob("*.*"))
     assert staged == ["00_first.ipynb", "01_second.ipynb", "results/00_first.json", "results/01_second.json"]
@@ -110,16 +110,18 @@ def test_only_what_changed_runs_again(book):
 
 
 def test_stale_by_the_modules_that_were_imported_and_by_no_other(book, tmp_path):
-    package = tmp_path / "site" / "zkit"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    site = tmp_path / "site"
+    for name, folder in PACKAGES.items():
+        shutil.copytree(folder, site / name, ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    package = site / "zkit"
     (package / "used.py").write_text("ONE = 1\n")
     os.utime(package / "used.py", (1000, 1000))
     write_chapter(book / "notebooks", "00_first", "from zkit.used import ONE", FIRST)
-    elsewhere = {"PYTHONPATH": str(package.parent), "cwd": tmp_path}
+    elsewhere = {"PYTHONPATH": str(site), "cwd": tmp_path}
     assert make(book, **elsewhere).returncode == 0
     assert zkit("check", "--root", book, **elsewhere).returncode == 0
 
-    with (package / "pages" / "runner.py").open("a") as module:
+    with (site / "zkbook" / "pages" / "runner.py").open("a") as module:
         module.write("# a comment in a module that no chapter imports\n")
     assert zkit("check", "--root", book, **elsewhere).returncode == 0
 
@@ -169,11 +171,9 @@ def test_plain_papermill_is_refused_inside_the_notebook(book, tmp_path):
     import papermill
 
     source = str(book / "notebooks" / "00_first.ipynb").replace("{", "{{").replace("}", "}}")
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
     for name, value, message in (("alfa", "3", "no parameter 'alfa'"), ("alpha", "much", "is refused")):
         done = subprocess.run(
             [sys.executable, "-m", "papermill", source, tmp_path / "o.ipynb", "-p", name, value, "-p", "out", tmp_path],
-            env=environment,
             capture_output=True,
             text=True,
         )
@@ -264,7 +264,6 @@ def test_an_interrupted_run_leaves_the_last_good_copy_and_no_process(book, tmp_p
     write_chapter(book / "notebooks", "00_first", FIRST, body)
     process = subprocess.Popen(
         [sys.executable, "-m", "zkit", "book", "--root", book, "--no-build"],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -295,13 +294,11 @@ def test_a_killed_driver_leaves_no_process_and_the_next_run_completes(book, tmp_
     if place == "in a chapter":
         write_chapter(book / "notebooks", "00_first", FIRST, wait)
     else:
-        (book / "book" / "_ext").mkdir()
-        (book / "book" / "_ext" / "slow.py").write_text(f"{wait}\ndef setup(app): pass\n")
+        (book / "book" / "slow.py").write_text(f"{wait}\ndef setup(app): pass\n")
         config = (book / "_config.yml").read_text()
-        (book / "_config.yml").write_text(config + "sphinx: {local_extensions: {slow: book/_ext}}\n")
+        (book / "_config.yml").write_text(config + "sphinx: {local_extensions: {slow: book}}\n")
     driver = subprocess.Popen(
         [sys.executable, "-m", "zkit", "book", "--root", book],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -344,7 +341,6 @@ def test_no_room_on_the_disk_is_one_message_and_leaves_what_was_there(book):
 
     full = subprocess.run(
         [sys.executable, "-m", "zkit", "book", "--root", book, "--no-build"],
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
         preexec_fn=small_files,

@@ -9,8 +9,8 @@ from reference import few
 from scipy.optimize import linear_sum_assignment
 
 import zkit
+from zkbook.organism.problems import interchange_problems, parallel_problems
 from zkit import patching
-from zkit.organism.problems import interchange_problems, parallel_problems
 from zkit.phase3 import outcomes, transport
 from zkit.phase3.causal import CausalModel, Problem, Swaps, check_parallel, swapped
 from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps

@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from zkit import processes
-from zkit.pages.places import PACKAGE
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+ENVIRONMENT = dict(os.environ)
 
 
 def started(code, **options):

@@ -13,15 +13,16 @@ import yaml
 from tiny_book import make_book
 
 import zkit
-from zkit import edits, positions, replication, shapes, tables
+from zkbook import replication, tables
+from zkbook.pages.places import CHECKOUT
+from zkbook.replication import kept, measures, patching, phase3, report, steering
+from zkit import edits, positions, shapes
 from zkit.__main__ import main
 from zkit.errors import ZkitError
 from zkit.generation import Completion, complete
-from zkit.pages.places import PACKAGE
-from zkit.replication import kept, measures, patching, phase3, report, steering
 from zkit.steering import STYLES
 
-run = import_module("zkit.replication.run")
+run = import_module("zkbook.replication.run")
 SMALL = {"words": {"questions": 2, "tokens": 8}, "patching": {"tokens": 4}}
 
 
@@ -33,7 +34,7 @@ def own_signals(monkeypatch):
 def book(folder: Path) -> Path:
     """A book with the published records, but with few questions and short texts."""
     root = make_book(folder)
-    content = yaml.safe_load((PACKAGE.parent / "book" / "published.yml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CHECKOUT / "book" / "published.yml").read_text(encoding="utf-8"))
     for name, sizes in SMALL.items():
         content["measures"][name] |= sizes
     return write(root, content)
@@ -423,7 +424,7 @@ def test_a_folder_is_taken_for_what_it_is_said_to_hold_only_if_its_shape_agrees(
 
 
 def test_gates_of_a_published_variant_are_compared_as_what_they_are(again, tmp_path):
-    folder = zkit.gating.save(zkit.organism.shipped_gates("chat_energy").unbound(), tmp_path / "chat_mean")
+    folder = zkit.gating.save(zkit.embedded.gates("chat_energy").unbound(), tmp_path / "chat_mean")
     own = zkit.gating.load(folder)
     found, _, ran = measure(again, source="gates", gates=str(folder))
     rows = by_key(found)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zkbook.replication import records
+from zkbook.replication.records import Figure, Measure, Tolerance, number, read
+from zkbook.replication.verdicts import Measured, NotMeasured, Verdict, bounds, is_same_model, judge
 from zkit import shapes
 from zkit.errors import ZkitError
-from zkit.replication import records
-from zkit.replication.records import Figure, Measure, Tolerance, number, read
-from zkit.replication.verdicts import Measured, NotMeasured, Verdict, bounds, is_same_model, judge
 
 FILE = Path(__file__).resolve().parent.parent / "book" / "published.yml"
 PUBLISHED = read(FILE)

@@ -11,8 +11,7 @@ import tiny
 import torch
 
 import zkit
-from zkit.errors import ZkitError
-from zkit.organism.style.lensed import (
+from zkbook.organism.style.lensed import (
     SOUND,
     lens_requests,
     lens_vectors,
@@ -20,8 +19,9 @@ from zkit.organism.style.lensed import (
     settings,
     sound_share,
 )
-from zkit.organism.style.requests import neutral_prompts
-from zkit.organism.topic_table import topics
+from zkbook.organism.style.requests import neutral_prompts
+from zkbook.organism.topic_table import topics
+from zkit.errors import ZkitError
 from zkit.stats import bootstrap_ratio, bootstrap_ratio_difference
 from zkit.steering import SteeringVector
 from zkit.steering.bleed import PROBES, ask_lenses, bleed, positive_control, score_bleed, tally

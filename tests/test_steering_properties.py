@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from reference import few
 
 import zkit
-from zkit import organism
-from zkit.organism.style.measures import dryness, formality, question_share
+from zkbook import organism
+from zkbook.organism.style.measures import dryness, formality, question_share
 from zkit.steering import (
     STYLES,
     SteeringVector,

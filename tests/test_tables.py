@@ -2,7 +2,7 @@
 
 import pytest
 
-from zkit import tables
+from zkbook import tables
 from zkit.errors import ZkitError
 
 

@@ -14,7 +14,7 @@ import zkit
 from zkit.sources import resolve
 
 ROOT = Path(zkit.__file__).parents[1]
-WEIGHTS = ROOT / "zkit" / "organism" / "weights" / "model.safetensors"
+WEIGHTS = ROOT / "zkit" / "embedded" / "weights" / "model.safetensors"
 
 
 def run(*command, **options):
@@ -40,14 +40,15 @@ def wheel(tmp_path_factory):
 
 def test_every_file_of_the_package_is_in_the_wheel(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {"zkit/pages/profiles.yml", "zkit/explorable/page.js", "zkit/explorable/style.css"} <= inside
+    assert {"zkit/steering/lenses.yml", "zkit/embedded/weights/tokenizer.json"} <= inside
     here = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "zkit").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
     assert here <= inside
-    assert not [name for name in inside if name.startswith(("tests", "notebooks", "book"))]
+    assert not [name for name in inside if name.startswith(("tests", "notebooks", "book", "zkbook"))]
+    assert wheel.stat().st_size < 12e6
 
 
 CODE = """
@@ -71,7 +72,7 @@ def elsewhere(installed, tmp_path, *command):
 
 
 def test_the_library_works_elsewhere(installed, tmp_path):
-    found = elsewhere(installed, tmp_path, "-c", "import zkit, zkit.pages; print(zkit.__file__)")
+    found = elsewhere(installed, tmp_path, "-c", "import zkit; print(zkit.__file__)")
     assert Path(found.strip()) == installed / "zkit" / "__init__.py"
     assert "usage" in elsewhere(installed, tmp_path, "-m", "zkit", "--help")
 

@@ -11,14 +11,14 @@ import tiny
 import torch
 
 import zkit
+from zkbook.claims.conjectures import shipped
+from zkbook.organism.checkpoint import Checkpoint
+from zkbook.pages import results
 from zkit import writing
-from zkit.claims.conjectures import shipped
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Text, save, train
 from zkit.gating.checkpoints import save_half
 from zkit.gating.progress import Progress
-from zkit.organism.checkpoint import Checkpoint
-from zkit.pages import results
 from zkit.steering import SteeringVector
 
 V, GATES = SteeringVector({1: torch.ones(64)}), Gates(torch.zeros(2, 8))

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import nbformat
 
-from zkit.pages.places import PACKAGE
-
 PARAMETERS = """\
 alpha: float = 2.0  # factor on the vector
 seed: int = 0  # of every draw
@@ -30,7 +28,7 @@ def write_chapter(
 ) -> Path:
     """A clean notebook: parameters, ``begin``, the cells of ``body``, ``finish``."""
     first = [] if parameters is None else [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    begin = f'from zkit import pages\nchapter = pages.begin("{name}", globals())'
+    begin = f'from zkbook import pages\nchapter = pages.begin("{name}", globals())'
     sources = [begin, *body, *(["chapter.finish()"] if finish else [])]
     notebook = nbformat.v4.new_notebook(
         cells=[
@@ -66,7 +64,7 @@ def make_book(root: Path) -> Path:
 
 def zkit(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """``python -m zkit ...`` as a shell would run it; output captured."""
-    env = os.environ | {"PYTHONPATH": str(PACKAGE.parent)} | environment
+    env = os.environ | environment
     return subprocess.run(
         [sys.executable, "-m", "zkit", *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
     )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from zkit.cache import file_sha256
 from zkit.errors import ZkitError
 
 EMBEDDED = "embedded"
-_ORGANISMS = {EMBEDDED: "weights", "embedded-never-knew": "twins/never-knew", "embedded-sink": "twins/sink"}
-"""Models that ship with the library -> their folders in ``zkit/organism``."""
+_HERE = Path(__file__).parent
+_TWINS = _HERE.parent / "book" / "twins"
+_ORGANISMS = {
+    EMBEDDED: _HERE / "embedded" / "weights",
+    "embedded-never-knew": _TWINS / "never-knew",
+    "embedded-sink": _TWINS / "sink",
+}
+"""The model that ships with the library, and its twins, which stand in the repository -> their folders."""
 _WEIGHTS = "*.safetensors"
 _ADAPTER = "adapter_config.json"
 _FILES = (
@@ -198,11 +203,11 @@ def _is_hub_id(text: str) -> bool:
 
 
 def _organism(name: str) -> Source:
-    path = Path(str(files("zkit").joinpath("organism", _ORGANISMS[name])))
+    path = _ORGANISMS[name]
     if not path.is_dir():
-        twin = "" if name == EMBEDDED else f" --twin {path.name}"
         raise ZkitError(
-            f"model {name!r} is not there yet: make it with `python -m zkit.organism train{twin} --out FOLDER` "
-            f"and move FOLDER/model to {path}"
+            f"model {name!r} is not at {path}: the twins of the embedded model are in the repository of the book and "
+            f"not in an installed zkit; give the path of the twin's folder in a checkout, or make it there with "
+            f"`python -m zkbook.organism train --twin {path.name}`"
         )
     return Source(name, path)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.side_by_side import ratio
+from zkbook.organism.problems import interchange_problems
 from zkit import Model, token_states
-from zkit.organism.problems import interchange_problems
 from zkit.phase3.ard import WeighedKernel, from_mask, literal, mmd2_sum
 from zkit.phase3.kernels import Clouds
 from zkit.phase3.weights import z_mask

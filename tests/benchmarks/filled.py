@@ -13,7 +13,8 @@ from transformers import GenerationConfig
 import zkit
 from tests.benchmarks.access import one_edit_against_none
 from tests.benchmarks.side_by_side import ratio
-from zkit import organism, positions
+from zkbook import organism
+from zkit import positions
 from zkit.edits import patch
 from zkit.generation import complete, next_log_probs
 from zkit.packing import as_one

@@ -16,13 +16,13 @@ import torch
 import zkit
 from tests.benchmarks.side_by_side import ratio
 from tests.benchmarks.true_shape import make
+from zkbook.organism.unlearning import forget_texts, retain_texts
 from zkit import gating
 from zkit.edits import edit
 from zkit.gating.apply import factor_edits
 from zkit.gating.targets import target_logits
 from zkit.gating.texts import batch
 from zkit.gating.train import Run
-from zkit.organism.unlearning import forget_texts, retain_texts
 from zkit.packing import packed
 
 

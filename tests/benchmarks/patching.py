@@ -10,10 +10,10 @@ from torch import Tensor
 
 import zkit
 from tests.benchmarks.side_by_side import ratio
+from zkbook.organism.problems import interchange_problems
 from zkit.batching import tokens
 from zkit.edits import patch
 from zkit.generation import complete
-from zkit.organism.problems import interchange_problems
 from zkit.phase3 import z_mask
 from zkit.phase3.weights import chosen
 from zkit.positions import parse

@@ -12,7 +12,8 @@ from torch import Tensor
 
 import zkit
 from tests.benchmarks.side_by_side import ratio
-from zkit import organism, steering
+from zkbook import organism
+from zkit import steering
 from zkit.steering import STYLES, SteeringVector
 from zkit.steering.preference import asked
 from zkit.steering.strength import NEUTRAL

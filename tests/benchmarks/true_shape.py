@@ -17,7 +17,7 @@ import psutil
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, Qwen2Config, Qwen3Config
 
-from zkit.replication import rows as replicated
+from zkbook.replication import rows as replicated
 from zkit.sources import resolve
 
 CORES = len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from visit import PATIENCE, PHONE, pages, visit
 
-from zkit.explorable import Axis, Curve, Explorable
+from zkbook.explorable import Axis, Curve, Explorable
 
 pytestmark = pytest.mark.browser
 

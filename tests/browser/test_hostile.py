@@ -11,9 +11,9 @@ import pytest
 from tiny_book import zkit
 from visit import serve, visit
 
+from zkbook.pages import build
 from zkit.foreign import visible
 from zkit.gating import Gates, initial_logits, save_half
-from zkit.pages import build
 from zkit.sources import resolve
 
 pytestmark = [pytest.mark.browser, pytest.mark.chain]

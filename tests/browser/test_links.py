@@ -10,7 +10,7 @@ import chain
 import pytest
 from visit import pages
 
-from zkit.pages import places
+from zkbook.pages import places
 
 OWN = [*pages(), "genindex.html", "search.html"]
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}

@@ -3,7 +3,7 @@
 import torch
 
 import zkit
-from zkit import organism
+from zkbook import organism
 from zkit.edits import patch
 from zkit.generation import complete, next_log_probs
 from zkit.packing import as_one

@@ -1,8 +1,8 @@
 """Problems for any model that speaks English and Chinese, with one-token answers: digits, in one step or two, and
 opposites.
 
-The embedded model has its own (:func:`zkit.organism.problems.interchange_problems`). Digits are the same token in both
-languages; the answers to opposites differ, so that language and content are two things to move.
+Digits are the same token in both languages; the answers to opposites differ, so that language and content are two
+things to move.
 """
 
 from __future__ import annotations

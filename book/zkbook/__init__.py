@@ -1,0 +1,1 @@
+"""What makes the book over zkit: runner, claims, figures, explorables, replication, the embedded model's training."""

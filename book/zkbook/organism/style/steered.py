@@ -1,0 +1,105 @@
+"""How each axis answers to its ActAdd vector: log-odds at choice points and greedy texts, by dose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from zkbook.organism.style.explain import could_write
+from zkbook.organism.style.measures import TEXT_MEASURES, Probe, log_odds, probes, words
+from zkbook.organism.style.outcomes import LONGEST
+from zkbook.organism.style.requests import neutral_prompts
+from zkbook.organism.topic_table import topics
+from zkit.generation import complete
+from zkit.models import Model
+from zkit.stats import Interval, bootstrap_mean, wilson
+from zkit.steering import SteeringVector, actadd, alpha_for, edits, reference_norms
+
+TRIAL_DOSE = 0.3
+
+
+def neutral_probes(split: str) -> list[Probe]:
+    """A text with its choice points for each topic of a split, asked for without a wish."""
+    return probes([item.prompt for item in neutral_prompts(split)], topics(split))
+
+
+@dataclass(frozen=True)
+class Response:
+    """Texts of one axis at one dose of its vector, over neutral requests: means over topics, share of sound texts."""
+
+    dose: float
+    alpha: float
+    text: Interval
+    words: Interval
+    sound: Interval
+
+
+def leaning(
+    model: Model,
+    steered: Sequence[tuple[SteeringVector, float]],
+    given: Sequence[Probe],
+    reference: Float[Tensor, " n_layers"],
+) -> list[dict[str, list[float]]]:
+    """For each one-layer vector and its dose the log-odds of every axis at each probe; they share batches."""
+    return log_odds(model, given, [edits(model, v, alpha_for(dose, v, reference)) for v, dose in steered])
+
+
+def choose_layer(
+    model: Model,
+    axis: str,
+    reference: Float[Tensor, " n_layers"] | None = None,
+    n_topics: int | None = None,
+    layers: Sequence[int] | None = None,
+) -> tuple[int, dict[int, float]]:
+    """The layer whose vector moves the axis's log-odds most between doses -0.3 and 0.3 on the development topics.
+
+    Also every layer's move (nats). The rule looks at no greedy text and at no test topic; `n_topics` takes the first
+    few of the topics, `layers` a few of the layers.
+    """
+    usual = reference_norms(model) if reference is None else reference
+    v = actadd(model, axis)
+    tried = v.layers if layers is None else list(layers)
+    steered = [(v.at(layer), sign * TRIAL_DOSE) for layer in tried for sign in (1, -1)]
+    found = [leans[axis] for leans in leaning(model, steered, neutral_probes("development")[:n_topics], usual)]
+    moves = {
+        layer: (sum(up) - sum(down)) / len(up) for layer, up, down in zip(tried, found[::2], found[1::2], strict=True)
+    }
+    return max(moves, key=lambda layer: moves[layer]), moves
+
+
+def responses(
+    model: Model,
+    layers: Mapping[str, int],
+    doses: Sequence[float],
+    split: str = "test",
+    reference: Float[Tensor, " n_layers"] | None = None,
+    n_topics: int | None = None,
+    longest: int = LONGEST,
+) -> dict[str, list[Response]]:
+    """What each axis writes under its own vector, at its layer of `layers`, at each dose: on the topics of a split or
+    its first `n_topics`. Texts have at most `longest` tokens; those of all axes share batches.
+    """
+    usual = reference_norms(model) if reference is None else reference
+    vectors = {axis: actadd(model, axis, layer) for axis, layer in layers.items()}
+    items, about = neutral_prompts(split)[:n_topics], topics(split)[:n_topics]
+    places = [(axis, dose) for axis in layers for dose in doses]
+    alphas = {(axis, dose): alpha_for(dose, vectors[axis], usual) for axis, dose in places}
+    arms = [edits(model, vectors[axis], alphas[axis, dose]) for axis, dose in places]
+    answers = complete(model, [item.prompt for item in items], arms, max_new_tokens=longest)
+    found: dict[str, list[Response]] = {axis: [] for axis in layers}
+    for (axis, dose), row in zip(places, answers, strict=True):
+        written = [answer.text for answer in row]
+        hits = sum(could_write(topic, text) for topic, text in zip(about, written, strict=True))
+        found[axis].append(
+            Response(
+                dose,
+                alphas[axis, dose],
+                bootstrap_mean([TEXT_MEASURES[axis](text) for text in written]),
+                bootstrap_mean([words(text) for text in written]),
+                wilson(hits, len(about)),
+            )
+        )
+    return found

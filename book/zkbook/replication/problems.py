@@ -1,0 +1,63 @@
+"""Twenty problems in two languages, as Phase 3 asks them, and how the answer in a text is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zkbook.organism.number_words import WORDS
+from zkbook.organism.problems import PROBLEM_KINDS, interchange_problems
+from zkbook.replication.host import Host
+from zkit.extraction import extract
+from zkit.phase3.outcomes import read_answer
+from zkit.phase3.texts import texts
+
+LANGUAGES = ("zh", "en")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Problem i in both languages. ``chat``: whether prompts go through the chat template."""
+
+    prompts: dict[str, list[str]]
+    answers: list[str]
+    chat: bool
+    read: Callable[[str], str | None]
+
+
+def problems(host: Host) -> Asked:
+    """Twenty text problems of ten categories, as plain text: the published model is no chat model.
+
+    They are ours, because the published ones are not printed. The embedded model gets as many of its own arithmetic,
+    whose answers are number words.
+    """
+    found = texts()
+    if not host.model.source.embedded:
+        prompts = {lang: [p.prompts[lang] for p in found] for lang in LANGUAGES}
+        return Asked(prompts, [p.answer("en") for p in found], False, lambda text: read_answer(text, "first"))
+    kinds = [interchange_problems("test", kind) for kind in PROBLEM_KINDS]
+    own = [p for row in zip(*kinds, strict=False) for p in row][: len(found)]
+    numbers = {word: str(n) for words in WORDS.values() for n, word in enumerate(words)}
+    return Asked(
+        {lang: [p.prompts[lang] for p in own] for lang in LANGUAGES},
+        [str(p.result) for p in own],
+        True,
+        lambda text: numbers.get(text.strip(" .。")),
+    )
+
+
+def token_states(host: Host, asked: Asked) -> dict[str, list[Float[Tensor, "n_tokens n_layers d"]]]:
+    """The layers' outputs at every token of every prompt, by language; kept in the host's folder."""
+    return {
+        lang: extract(host.model, asked.prompts[lang], ["layer"], asked.chat, host.folder / "states")["layer"]
+        for lang in LANGUAGES
+    }
+
+
+def means(states: dict[str, list[Tensor]]) -> dict[str, Float[Tensor, "n_problems n_layers d"]]:
+    """Over all tokens, the first included, as published."""
+    return {lang: torch.stack([rows.mean(0) for rows in found]) for lang, found in states.items()}

@@ -1,0 +1,23 @@
+"""What ships of the embedded model besides its weights: the gates that were trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zkit.errors import ZkitError
+from zkit.gating import Gates, load
+
+GATES = Path(__file__).parent / "gates"
+"""Files ``<schedule>/<variant>-<seed>.safetensors``."""
+
+
+def gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gates:
+    """Gates of the embedded model. Raises ZkitError, naming those that there are, for a name that is not among them."""
+    path = GATES / schedule / f"{variant}-{seed}.safetensors"
+    if not path.is_file():
+        there = sorted(file.relative_to(GATES).with_suffix("").as_posix() for file in GATES.glob("*/*.safetensors"))
+        raise ZkitError(
+            f"no gates {variant!r} with seed {seed} and schedule {schedule!r} ship with the embedded model; there are, "
+            f"as schedule/variant-seed: {', '.join(there)}"
+        )
+    return load(path)
