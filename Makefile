@@ -82,6 +82,6 @@ lint: $(READY)
 	$(RUN) -m mypy
 
 clean:
-	rm -rf _build runs book/executed book/_assets/vendor build dist *.egg-info
+	rm -rf _build runs book/executed book/_assets/vendor build dist *.egg-info book/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
