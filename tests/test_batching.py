@@ -55,7 +55,7 @@ def arms_of(model):
         [Addition(1, vectors[0], reference.selector("generated"))],
         [Addition(2, vectors[2], reference.selector("prompt"))],
     ]
-    return several, [[edits.add("layer", a.layer, a.delta, a.where.chosen) for a in arm] for arm in several]
+    return several, [[edits.add("resid_post", a.layer, a.delta, a.where.chosen) for a in arm] for arm in several]
 
 
 def agree(model, additions, tails, scores, prompts=PROMPTS):
@@ -121,7 +121,7 @@ def test_whatever_the_batches(which, asked, batch_size, room):
 def test_a_patch_of_the_last_token_costs_one_token(eager_to_share):
     """A prompt's beginning is read once for all its arms, the template once for all prompts; a slot each is left."""
     model = tiny.shared()
-    arms = [[edits.patch("layer", layer, torch.ones(32), positions=last(1))] for layer in (0, 1, 2, 3)]
+    arms = [[edits.patch("resid_post", layer, torch.ones(32), positions=last(1))] for layer in (0, 1, 2, 3)]
     seen, hook = passes(model)
     with hook:
         kept = next_log_probs(model, PROMPTS, None, arms)
@@ -137,7 +137,7 @@ def test_a_patch_of_the_last_token_costs_one_token(eager_to_share):
 
 def test_a_beginning_that_an_arm_edits_is_its_own(eager_to_share):
     model = tiny.shared()
-    arms = [[edits.add("layer", 1, reference.random_vector(model, i))] for i in range(3)]
+    arms = [[edits.add("resid_post", 1, reference.random_vector(model, i))] for i in range(3)]
     seen, hook = passes(model)
     with hook:
         log_probs(model, PROMPTS, TAILS, arms)
@@ -146,7 +146,7 @@ def test_a_beginning_that_an_arm_edits_is_its_own(eager_to_share):
 
 
 def plans(prompts, *arms, outside=()):
-    made = [[edits.add("layer", 0, torch.ones(4), where) for where in arm] for arm in arms]
+    made = [[edits.add("resid_post", 0, torch.ones(4), where) for where in arm] for arm in arms]
     return prefill.plan(prompts, made, outside)
 
 
@@ -173,12 +173,12 @@ def test_plans_by_hand(eager_to_share):
     assert plans([[1, 2, 3]] * 2, [parse("all")]) == plan(
         (0, 0), (2,), (2, 2), by_arm=True
     )  # one token is left to read
-    own = edits.add("layer", 0, torch.ones(2, 4), span(2, 3))
+    own = edits.add("resid_post", 0, torch.ones(2, 4), span(2, 3))
     assert prefill.plan(two, [[own], [own]], ()) == plan((0, 0), (2,), (2, 2))
-    assert prefill.plan(two, [[own, edits.add("layer", 0, torch.ones(4))]], ()) == plan(
+    assert prefill.plan(two, [[own, edits.add("resid_post", 0, torch.ones(4))]], ()) == plan(
         (0, 0), (2,), (2, 2), by_arm=True
     )
-    assert prefill.plan(two, [[edits.add("layer", 0, torch.ones(2, 4))]], ()) == plan((0, 0), (1,), (1, 1))
+    assert prefill.plan(two, [[edits.add("resid_post", 0, torch.ones(2, 4))]], ()) == plan((0, 0), (1,), (1, 1))
 
 
 def test_nothing_is_shared_that_costs_more_than_it_saves():
@@ -217,8 +217,8 @@ def test_no_other_grouping_saves_more(rows, most):
 @pytest.mark.parametrize("where", ["all", "prompt", "last", "generated"])
 def test_edits_in_force_outside_know_where_they_are(where, eager_to_share):
     model, delta = tiny.shared(), reference.random_vector(tiny.shared(), 5)
-    with zkit.edit(model, [edits.add("layer", 1, delta, parse(where))]):
-        found = log_probs(model, PROMPTS, TAILS, [[], [edits.add("layer", 2, delta, last(1))]])
+    with zkit.edit(model, [edits.add("resid_post", 1, delta, parse(where))]):
+        found = log_probs(model, PROMPTS, TAILS, [[], [edits.add("resid_post", 2, delta, last(1))]])
     addition = Addition(1, delta, reference.selector(where, 1 if where == "last" else 0))
     agree(model, [addition], TAILS, found[0])
     agree(model, [addition, Addition(2, delta, reference.selector("last", 1))], TAILS, found[1])
@@ -230,7 +230,7 @@ def test_a_vector_for_each_prompt_follows_its_prompt(eager_to_share):
     model.hf.lm_head.weight[tiny.END] = model.hf.lm_head.weight[71] + model.hf.lm_head.weight[30]  # some answers end
     own = torch.stack([reference.random_vector(model, seed, 9.0) for seed in range(5)])
     for where in ("all", "last", "generated"):
-        arm = [edits.add("layer", 1, own, parse(where))]
+        arm = [edits.add("resid_post", 1, own, parse(where))]
         selector = reference.selector(where, 1 if where == "last" else 0)
         for batch_size in (3, 64):
             found = log_probs(model, PROMPTS, TAILS, [[], arm, arm], batch_size=batch_size)
@@ -243,7 +243,7 @@ def test_a_vector_for_each_prompt_follows_its_prompt(eager_to_share):
 
 def test_edits_of_single_rows_cannot_be_in_force():
     model, own = tiny.shared(), torch.ones(5, 32)
-    for outside in (edits.add("layer", 1, own), edits.add("layer", 1, own[0], rows=slice(0, 2))):
+    for outside in (edits.add("resid_post", 1, own), edits.add("resid_post", 1, own[0], rows=slice(0, 2))):
         with zkit.edit(model, [outside]):
             for call in (complete, zkit.record, next_log_probs):
                 with pytest.raises(zkit.ZkitError, match=r"laid out anew here; give it as an arm"):
@@ -255,8 +255,8 @@ def test_rows_that_have_ended_leave(eager_to_share):
     model = tiny.model()
     model.hf.lm_head.bias = torch.nn.Parameter(torch.zeros(272), requires_grad=False)
     model.hf.lm_head.bias[tiny.END] = 1e-3
-    silent = [zkit.Edit("layer", 3, torch.zeros_like, parse("all", first_token=True))]
-    delta = [edits.add("layer", 1, reference.random_vector(model, 3))]
+    silent = [zkit.Edit("resid_post", 3, torch.zeros_like, parse("all", first_token=True))]
+    delta = [edits.add("resid_post", 1, reference.random_vector(model, 3))]
     seen, hook = passes(model)
     with hook:
         found = complete(model, PROMPTS, [silent, delta, silent], max_new_tokens=4)
@@ -273,7 +273,7 @@ def test_prompts_of_very_different_lengths_are_read_apart_and_decode_together(fa
     prompts = ["x" * 200, "Hi", "y" * 90 + "?", "Why", "z" * 210]
     own = torch.stack([reference.random_vector(model, seed, 9.0) for seed in range(5)])
     steer = Addition(2, own[0], reference.selector("all"))
-    arms = [[edits.add("layer", 1, own, last(1))], [edits.add("layer", 2, own[0])]]
+    arms = [[edits.add("resid_post", 1, own, last(1))], [edits.add("resid_post", 2, own[0])]]
     seen, hook = passes(model)
     with hook:
         found = complete(model, prompts, arms, max_new_tokens=NEW)
@@ -304,7 +304,7 @@ def test_memory_is_respected(lengths, n_arms, given_memory):
     """Rows times columns of a batch never weigh more than the memory given, unless it is a single row."""
     model = tiny.shared()
     limits = memory.room(model, memory=given_memory)
-    arms = [[edits.add("layer", 1, reference.random_vector(model, i))] for i in range(n_arms)]
+    arms = [[edits.add("resid_post", 1, reference.random_vector(model, i))] for i in range(n_arms)]
     seen, hook = passes(model)
     with hook:
         complete(model, ["x" * n for n in lengths], arms, max_new_tokens=1, memory=given_memory, prefix=False)
@@ -337,7 +337,7 @@ def test_a_token_weighs_at_least_its_keys_and_values():
 
 def test_arms_fill_batches_before_they_are_split():
     model = tiny.shared()
-    arms = [[edits.add("layer", 1, i * reference.random_vector(model, i))] for i in range(8)]
+    arms = [[edits.add("resid_post", 1, i * reference.random_vector(model, i))] for i in range(8)]
     for batch_size, shapes in ((None, [24]), (24, [24]), (12, [12, 12]), (8, [8, 8, 8]), (5, [4, 4, 4, 4, 4, 4])):
         seen, hook = passes(model)
         with hook:
@@ -415,7 +415,7 @@ def test_distributions_that_would_not_fit_are_refused(monkeypatch):
 
 def test_several_sites_from_one_pass():
     model = tiny.shared()
-    sites = ("layer", "mlp", "o_proj_in", "resid_pre")
+    sites = ("resid_post", "mlp_out", "attn_heads", "resid_pre")
     seen, hook = passes(model)
     with hook:
         found = zkit.record(model, PROMPTS, site=sites, layers=[2, 0])
@@ -423,10 +423,10 @@ def test_several_sites_from_one_pass():
     assert list(found) == list(sites)
     for site in sites:
         assert torch.allclose(found[site], zkit.record(model, PROMPTS, site=site, layers=[2, 0]), atol=1e-5)
-    every = zkit.token_states(model, PROMPTS, site=["mlp"], batch_size=2)["mlp"]
-    one = zkit.token_states(model, PROMPTS, site="mlp")
+    every = zkit.token_states(model, PROMPTS, site=["mlp_out"], batch_size=2)["mlp_out"]
+    one = zkit.token_states(model, PROMPTS, site="mlp_out")
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(every, one, strict=True))
     with pytest.raises(zkit.ZkitError, match="unknown site 'head'"):
-        zkit.record(model, PROMPTS, site=["mlp", "head"])
+        zkit.record(model, PROMPTS, site=["mlp_out", "head"])
     with pytest.raises(zkit.ZkitError, match="and a site"):
         zkit.record(model, PROMPTS, site=[])

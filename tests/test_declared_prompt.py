@@ -29,7 +29,7 @@ def additions(model, where):
 def generated(model, batch, several, declared=True, **options):
     """New tokens of each row, by a call of transformers that a user might write."""
     width = batch["input_ids"].shape[1]
-    with zkit.edit(model, [add("layer", a.layer, a.delta, a.where.chosen) for a in several]):
+    with zkit.edit(model, [add("resid_post", a.layer, a.delta, a.where.chosen) for a in several]):
         if not declared:
             return model.hf.generate(**batch, **OPTIONS, **options)[:, width:].tolist()
         with prompt_width(model.decoder, width):
@@ -128,7 +128,7 @@ def test_the_librarys_own_calls_declare_it():
     """Generation, scoring and recording, whatever the selector."""
     model = tiny.shared()
     for where in SELECTORS:
-        one = [add("layer", 1, reference.random_vector(model, 1), where.chosen)]
+        one = [add("resid_post", 1, reference.random_vector(model, 1), where.chosen)]
         with zkit.edit(model, one):
             model.generate(PROMPTS, 2)
             zkit.generation.log_probs(model, PROMPTS, ["a", "b", "c"])

@@ -23,7 +23,7 @@ PROMPTS = ["Hi", "Why are there tides"]
 
 
 def push(model, layer=1, where="all"):
-    return add("layer", layer, reference.random_vector(model, 0, 6.0), parse(where))
+    return add("resid_post", layer, reference.random_vector(model, 0, 6.0), parse(where))
 
 
 def logits(model):
@@ -89,7 +89,7 @@ def test_a_layer_whose_hooks_are_gone_by_is_named():
     own = model.layers[2]
     skipped = tiny.model().layers[2]
     model.decoder.layers[2] = skipped
-    words = "edits at layer 2 were not applied in a forward pass of 'tiny-qwen3'"
+    words = "edits at resid_post of layer 2 were not applied in a forward pass of 'tiny-qwen3'"
     with pytest.raises(zkit.ZkitError, match=words), zkit.edit(model, [push(model, 1), push(model, 2)]):
         model.decoder.layers[2] = own
         logits(model)
@@ -127,7 +127,7 @@ def test_a_pass_that_is_stopped_says_nothing_about_the_layers_behind():
 
 def test_positions_that_chose_nothing_are_told_once_the_block_ends():
     model = tiny.shared()
-    far, batch = add("layer", 1, torch.ones(32), span(500, 510)), model.tokenize(PROMPTS)
+    far, batch = add("resid_post", 1, torch.ones(32), span(500, 510)), model.tokenize(PROMPTS)
     words = r"start=500.* chose no token in any forward pass"
     with pytest.warns(UserWarning, match=words), zkit.edit(model, [far, push(model)]):
         logits(model)
@@ -136,7 +136,7 @@ def test_positions_that_chose_nothing_are_told_once_the_block_ends():
         warnings.simplefilter("error")
         with zkit.edit(model, [push(model, where="generated")]), prompt_width(model.decoder, 99):
             model.hf(**batch)  # prompts only: none was generated
-        with zkit.edit(model, [add("layer", 1, torch.ones(32), span(30, 500))]):
+        with zkit.edit(model, [add("resid_post", 1, torch.ones(32), span(30, 500))]):
             model.hf(**batch)  # of one row only
         with pytest.raises(KeyError), zkit.edit(model, [far]):
             logits(model)
@@ -145,7 +145,7 @@ def test_positions_that_chose_nothing_are_told_once_the_block_ends():
 
 def test_states_that_are_not_those_of_a_pass_are_refused():
     model = tiny.shared()
-    one = Edit("mlp", 1, lambda h: h)
+    one = Edit("mlp_out", 1, lambda h: h)
     with zkit.edit(model, [one]), pytest.raises(zkit.ZkitError, match=r"edits take \[rows, tokens, width\]"):
         model.layers[1].mlp(torch.zeros(1, 3, 32))
 
@@ -286,16 +286,16 @@ def test_a_source_for_each_prompt_follows_its_prompt():
     prompts = ["Hi", "Why are there tides", "Explain a mutex"]
     source = zkit.record(model, ["one", "two words", "three"], "last", layers=[1])[:, 0]
     for make in (add, patch):
-        whole = make("layer", 1, source, positions=parse("last"))
-        assert whole.n_prompts == 3 and make("layer", 1, source[0]).n_prompts is None
+        whole = make("resid_post", 1, source, positions=parse("last"))
+        assert whole.n_prompts == 3 and make("resid_post", 1, source[0]).n_prompts is None
         for index in ([2, 0], [1], [0, 1, 2], [2, 2, 1]):
             some, part = [prompts[i] for i in index], whole.for_prompts(torch.tensor(index))
             with zkit.edit(model, [part]):
                 found = last_logits(model, some)
             for i, row in zip(index, found, strict=True):
-                with zkit.edit(model, [make("layer", 1, source[i], positions=parse("last"))]):
+                with zkit.edit(model, [make("resid_post", 1, source[i], positions=parse("last"))]):
                     assert torch.allclose(last_logits(model, [prompts[i]])[0], row, atol=1e-4)
-        one = make("layer", 1, source[0])
+        one = make("resid_post", 1, source[0])
         assert one.for_prompts(torch.tensor([0])) is one
         with (
             zkit.edit(model, [whole]),
@@ -314,22 +314,24 @@ def test_a_stretched_patch_changes_each_token_as_much_as_its_model_would():
             return zkit.record(model, PROMPTS, "last", layers=[1])[:, 0]
 
     plain = zkit.record(model, PROMPTS, "last", layers=[1])[:, 0]
-    mine = change([patch("layer", 1, source, space, like=like)]) - plain
-    theirs = change([patch("layer", 1, source, like)]) - plain
+    mine = change([patch("resid_post", 1, source, space, like=like)]) - plain
+    theirs = change([patch("resid_post", 1, source, like)]) - plain
     assert torch.allclose(mine.norm(dim=-1), theirs.norm(dim=-1), rtol=1e-4)
     assert torch.allclose(space.project(mine), mine, atol=1e-4)
-    itself = change([patch("layer", 1, source, space, like=space)])
-    assert torch.equal(itself, change([patch("layer", 1, source, space)]))
+    itself = change([patch("resid_post", 1, source, space, like=space)])
+    assert torch.equal(itself, change([patch("resid_post", 1, source, space)]))
 
 
 def test_an_fn_of_ones_own_takes_its_tensors():
     model = tiny.shared()
     scale = torch.tensor([1.0, 3.0])
-    own = Edit("mlp", 2, lambda h, s: h * s[:, None, None], per_prompt=scale, positions=parse("all", first_token=True))
+    own = Edit(
+        "mlp_out", 2, lambda h, s: h * s[:, None, None], per_prompt=scale, positions=parse("all", first_token=True)
+    )
     with zkit.edit(model, [own]):
         found = last_logits(model, PROMPTS)
     for i, factor in enumerate(scale.tolist()):
-        same = Edit("mlp", 2, lambda h, factor=factor: h * factor, positions=parse("all", first_token=True))
+        same = Edit("mlp_out", 2, lambda h, factor=factor: h * factor, positions=parse("all", first_token=True))
         with zkit.edit(model, [same]):
             assert torch.allclose(last_logits(model, PROMPTS)[i], found[i], atol=1e-5)
     assert own.n_prompts == 2
@@ -376,8 +378,8 @@ def test_an_fn_that_gives_no_states_is_refused(fn, message):
     model = tiny.shared()
     plain = logits(model)
     for rows in (None, slice(0, 2)):
-        with pytest.raises(zkit.ZkitError, match=f"the edit at layer 1 .*{message}"):  # noqa: SIM117
-            with zkit.edit(model, [Edit("layer", 1, fn, rows=rows)]):
+        with pytest.raises(zkit.ZkitError, match=f"the edit at resid_post of layer 1 .*{message}"):  # noqa: SIM117
+            with zkit.edit(model, [Edit("resid_post", 1, fn, rows=rows)]):
                 logits(model)
         assert torch.equal(logits(model), plain)
 
@@ -389,6 +391,6 @@ def test_what_an_fn_breaks_outside_its_positions_is_not_kept():
         h[:, 0] = torch.nan  # padding in one row, the first token in the other
         return h
 
-    with zkit.edit(model, [Edit("layer", 1, fn)]):
+    with zkit.edit(model, [Edit("resid_post", 1, fn)]):
         assert torch.equal(logits(model), logits(model))
         assert bool(logits(model).isfinite().all())

@@ -34,30 +34,34 @@ def same(a, b):
 
 
 def test_cached_is_fresh_bit_for_bit(model, passes, tmp_path):
-    fresh = zkit.token_states(model, PROMPTS, site=["layer", "attn"])
-    assert same(extract(model, PROMPTS, ["layer", "attn"], True, tmp_path / "new" / "states"), fresh)
-    assert same(extract(model, PROMPTS, ["layer", "attn"], True, tmp_path / "new" / "states"), fresh)
-    assert passes == [["layer", "attn"]]
+    fresh = zkit.token_states(model, PROMPTS, site=["resid_post", "attn_out"])
+    assert same(extract(model, PROMPTS, ["resid_post", "attn_out"], True, tmp_path / "new" / "states"), fresh)
+    assert same(extract(model, PROMPTS, ["resid_post", "attn_out"], True, tmp_path / "new" / "states"), fresh)
+    assert passes == [["resid_post", "attn_out"]]
     assert not [f for f in (tmp_path / "new" / "states").iterdir() if f.suffix != ".safetensors"]
 
 
 def test_experiments_share_what_they_have_in_common(model, passes, tmp_path):
     """One that needs layers finds them where one that needs the parts has put them, and the other way round."""
-    extract(model, PROMPTS, ["layer"], True, tmp_path)
-    extract(model, PROMPTS, ["layer", "attn", "mlp"], True, tmp_path)
-    extract(model, PROMPTS, ["mlp"], True, tmp_path)
-    assert passes == [["layer"], ["attn", "mlp"]]
+    extract(model, PROMPTS, ["resid_post"], True, tmp_path)
+    extract(model, PROMPTS, ["resid_post", "attn_out", "mlp_out"], True, tmp_path)
+    extract(model, PROMPTS, ["mlp_out"], True, tmp_path)
+    assert passes == [["resid_post"], ["attn_out", "mlp_out"]]
 
 
 def test_what_the_states_depend_on_is_in_the_key(model, tmp_path):
     twin = zkit.load("embedded-sink")
     half = zkit.load("embedded", dtype="bfloat16")
-    plain = (model, PROMPTS, "layer", True)
+    plain = (model, PROMPTS, "resid_post", True)
     others = [
-        (twin, *plain[1:]), (half, *plain[1:]), (model, PROMPTS[::-1], "layer", True), (model, PROMPTS, "attn", True),
-        (model, PROMPTS[:2], "layer", True), (model, PROMPTS, "layer", False),
-        (model, model.render(PROMPTS), "layer", False),
-    ]  # fmt: skip
+        (twin, *plain[1:]),
+        (half, *plain[1:]),
+        (model, PROMPTS[::-1], "resid_post", True),
+        (model, PROMPTS, "attn_out", True),
+        (model, PROMPTS[:2], "resid_post", True),
+        (model, PROMPTS, "resid_post", False),
+        (model, model.render(PROMPTS), "resid_post", False),
+    ]
     names = [extraction.key(*given) for given in (plain, *others)]
     assert len(set(names)) == len(names)
     assert extraction.key(*plain) == extraction.key(zkit.load("embedded"), *plain[1:])
@@ -73,39 +77,42 @@ def damages(content: bytes, other: bytes):
 
 
 def test_a_damaged_or_foreign_file_is_recorded_again(model, passes, tmp_path):
-    extract(model, PROMPTS[:2], ["layer"], True, tmp_path / "other")
+    extract(model, PROMPTS[:2], ["resid_post"], True, tmp_path / "other")
     [other] = (tmp_path / "other").iterdir()
-    fresh = extract(model, PROMPTS, ["layer"], True, tmp_path / "own")
+    fresh = extract(model, PROMPTS, ["resid_post"], True, tmp_path / "own")
     [file] = (tmp_path / "own").iterdir()
     whole = file.read_bytes()
     for i, (what, content) in enumerate(damages(whole, other.read_bytes())):
         file.write_bytes(content)
-        assert same(extract(model, PROMPTS, ["layer"], True, tmp_path / "own"), fresh), what
-        assert same(extract(model, PROMPTS, ["layer"], True, tmp_path / "own"), fresh), what
+        assert same(extract(model, PROMPTS, ["resid_post"], True, tmp_path / "own"), fresh), what
+        assert same(extract(model, PROMPTS, ["resid_post"], True, tmp_path / "own"), fresh), what
         assert len(passes) == 3 + i, what  # once again for each damage: what was written is whole
 
 
 def test_a_full_disk_leaves_no_half_of_a_file(model, tmp_path):
     with full(), pytest.raises(zkit.ZkitError, match="no room"):
-        extract(model, PROMPTS, ["layer"], True, tmp_path)
+        extract(model, PROMPTS, ["resid_post"], True, tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_states_of_an_edited_model_are_not_kept(model, tmp_path):
     from zkit.edits import add
 
-    with zkit.edit(model, [add("layer", 2, torch.ones(model.d_model))]), pytest.raises(zkit.ZkitError, match="block"):
-        extract(model, PROMPTS, ["layer"], True, tmp_path)
+    with (
+        zkit.edit(model, [add("resid_post", 2, torch.ones(model.d_model))]),
+        pytest.raises(zkit.ZkitError, match="block"),
+    ):
+        extract(model, PROMPTS, ["resid_post"], True, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_bad_input(model, tmp_path):
     with pytest.raises(zkit.ZkitError, match="sites must be a list"):
-        extract(model, PROMPTS, "layer", True, tmp_path)
+        extract(model, PROMPTS, "resid_post", True, tmp_path)
     with pytest.raises(zkit.ZkitError, match="list of prompts is empty"):
-        extract(model, [], ["layer"], True, tmp_path)
+        extract(model, [], ["resid_post"], True, tmp_path)
     with pytest.raises(zkit.ZkitError, match="unknown site"):
         extract(model, PROMPTS, ["head"], True, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(zkit.ZkitError, match="cannot be written"):
-        extract(model, PROMPTS, ["layer"], True, tmp_path / "file")
+        extract(model, PROMPTS, ["resid_post"], True, tmp_path / "file")

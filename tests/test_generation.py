@@ -61,7 +61,7 @@ def force(model, after, token=END):
 
     model.hf.lm_head.bias = torch.nn.Parameter(torch.zeros(272), requires_grad=False)
     model.hf.lm_head.bias[token] = 1e-3
-    return [zkit.Edit("layer", model.n_layers - 1, fn, zkit.positions.parse("all", first_token=True))]
+    return [zkit.Edit("resid_post", model.n_layers - 1, fn, zkit.positions.parse("all", first_token=True))]
 
 
 @pytest.mark.parametrize(("limit", "truncated", "count"), [(2, True, 2), (3, True, 3), (4, False, 3), (9, False, 3)])
@@ -142,7 +142,7 @@ def test_chunks_of_arms_and_prompts(n_arms, n_prompts, batch_size):
     """However few rows fit, every arm answers every prompt in order; never more rows than allowed."""
     model, sizes = tiny.shared(), []
     prompts = [f"{'x' * i} question" for i in range(n_prompts)]
-    arms = [[edits.add("layer", 2, reference.random_vector(model, i, 4 * i))] if i else [] for i in range(n_arms)]
+    arms = [[edits.add("resid_post", 2, reference.random_vector(model, i, 4 * i))] if i else [] for i in range(n_arms)]
     hook = model.decoder.register_forward_pre_hook(
         lambda m, a, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -155,7 +155,7 @@ def test_chunks_of_arms_and_prompts(n_arms, n_prompts, batch_size):
 
 def test_arms_share_one_batch():
     model, sizes = tiny.shared(), []
-    arms = [[edits.add("layer", 1, i * reference.random_vector(model, i))] for i in range(8)]
+    arms = [[edits.add("resid_post", 1, i * reference.random_vector(model, i))] for i in range(8)]
     with model.decoder.register_forward_pre_hook(
         lambda m, a, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     ):
@@ -216,7 +216,7 @@ def test_half_precision_generates(dtype):
 
 def test_bad_input():
     model = tiny.shared()
-    rows = zkit.Edit("layer", 0, lambda h: h, rows=slice(0, 1))
+    rows = zkit.Edit("resid_post", 0, lambda h: h, rows=slice(0, 1))
     calls = {
         "list of prompts is empty": lambda: complete(model, []),
         "must be a list, got the string 'Hi'": lambda: model.generate("Hi"),
@@ -230,8 +230,12 @@ def test_bad_input():
         "continuation 1 has no tokens": lambda: log_probs(model, PROMPTS, ["a", "", "b"]),
         "continuation 2 has no tokens": lambda: log_probs(model, PROMPTS, ["a", "b", ""], batch_size=2),
         "prompt 1 has no tokens": lambda: model.generate(["a", ""], chat=False),
-        "the vector added at layer 1 is not finite": lambda: edits.add("layer", 1, torch.tensor([1.0, torch.nan])),
-        "the source patched in at mlp 2 is not finite": lambda: edits.patch("mlp", 2, torch.tensor([torch.inf])),
+        "the vector added at resid_post of layer 1 is not finite": lambda: edits.add(
+            "resid_post", 1, torch.tensor([1.0, torch.nan])
+        ),
+        "the source patched in at mlp_out of layer 2 is not finite": lambda: edits.patch(
+            "mlp_out", 2, torch.tensor([torch.inf])
+        ),
     }
     for message, call in calls.items():
         with pytest.raises(zkit.ZkitError, match=message):
@@ -257,7 +261,7 @@ def test_nan_logits_say_so():
 def test_vectors_that_do_not_fit_are_refused(shape, says):
     model = tiny.shared()
     for make in (edits.add, edits.patch):
-        arm = [make("layer", 1, torch.ones(shape))]
+        arm = [make("resid_post", 1, torch.ones(shape))]
         with pytest.raises(zkit.ZkitError, match=says):
             complete(model, PROMPTS, [arm], max_new_tokens=2)
         with pytest.raises(zkit.ZkitError, match=says):
@@ -269,32 +273,32 @@ def test_a_source_per_token_follows_its_tokens_through_any_batch():
     model = tiny.shared()
     sources = [rows[:, 0].flip(0) for rows in zkit.token_states(model, PROMPTS, layers=[1])]
     space = random_subspace(5, model.d_model, torch.Generator().manual_seed(0))
-    arm = [edits.patch("layer", 1, sources, space, parse("prompt"))]
+    arm = [edits.patch("resid_post", 1, sources, space, parse("prompt"))]
     together = next_log_probs(model, PROMPTS, None, [[], arm])
     for i, prompt in enumerate(PROMPTS):
-        alone = [edits.patch("layer", 1, [sources[i]], space, parse("prompt"))]
+        alone = [edits.patch("resid_post", 1, [sources[i]], space, parse("prompt"))]
         batch = model.tokenize([prompt])
         with zkit.edit(model, alone), prompt_width(model.decoder, batch["input_ids"].shape[1]):
             expected = model.hf(**batch).logits[0, -1].log_softmax(-1)
         assert torch.allclose(together[1][i][0], expected, atol=1e-4)
         assert not torch.allclose(together[0][i][0], expected, atol=1e-2)
     with pytest.raises(zkit.ZkitError, match="has no source for token"):
-        complete(model, PROMPTS, [[edits.patch("layer", 1, sources, space, parse("all"))]], max_new_tokens=2)
+        complete(model, PROMPTS, [[edits.patch("resid_post", 1, sources, space, parse("all"))]], max_new_tokens=2)
     with pytest.raises(zkit.ZkitError, match="sources for every token are a list"):
-        edits.patch("layer", 1, torch.ones(3, 5, 32))
+        edits.patch("resid_post", 1, torch.ones(3, 5, 32))
     short = [rows[:-1] for rows in sources]
     with pytest.raises(zkit.ZkitError, match="has no source for token"):
-        next_log_probs(model, PROMPTS, None, [[edits.patch("layer", 1, short, space, parse("prompt"))]])
+        next_log_probs(model, PROMPTS, None, [[edits.patch("resid_post", 1, short, space, parse("prompt"))]])
 
 
 def test_one_vector_per_row():
     model = tiny.shared()
     batch = model.tokenize(PROMPTS)
     per_row = torch.stack([reference.random_vector(model, i) for i in range(3)])
-    with zkit.edit(model, [edits.add("layer", 1, per_row)]):
+    with zkit.edit(model, [edits.add("resid_post", 1, per_row)]):
         together = model.hf(**batch).logits
     for i in range(3):
-        with zkit.edit(model, [edits.add("layer", 1, per_row[i])]):
+        with zkit.edit(model, [edits.add("resid_post", 1, per_row[i])]):
             assert torch.allclose(model.hf(**batch).logits[i], together[i], atol=TOLERANCE)
 
 
@@ -322,7 +326,7 @@ def test_distributions_after_some_tokens_are_those_among_all():
     model, tails = tiny.shared(), ["yes, please", "no", "perhaps"]
     n = [len(model.tokenizer(tail, add_special_tokens=False).input_ids) for tail in tails]
     after = [[0, n[0]], [n[1]], range(n[2])]
-    arms = [[], [edits.add("layer", 1, reference.random_vector(model, 0))]]
+    arms = [[], [edits.add("resid_post", 1, reference.random_vector(model, 0))]]
     every = next_log_probs(model, PROMPTS, tails, arms)
     for arm, whole in zip(next_log_probs(model, PROMPTS, tails, arms, after=after), every, strict=True):
         for rows, here, among_all in zip(after, arm, whole, strict=True):

@@ -25,7 +25,7 @@ FAMILIES = [(family, None) for family in tiny.CONFIGS] + list(tiny.SLIDING.items
 
 
 def applied(additions):
-    return [edits.add("layer", a.layer, a.delta, a.where.chosen) for a in additions]
+    return [edits.add("resid_post", a.layer, a.delta, a.where.chosen) for a in additions]
 
 
 def plain_generate(model, prompts, additions, n=NEW):
@@ -127,7 +127,7 @@ def test_eager_is_sdpa():
     for family in tiny.CONFIGS:
         eager, sdpa = tiny.shared(family, attn="eager"), tiny.shared(family, attn="sdpa")
         batch = eager.tokenize(PROMPTS)
-        delta = edits.add("layer", 1, reference.random_vector(eager, 4))
+        delta = edits.add("resid_post", 1, reference.random_vector(eager, 4))
         found = []
         for model in (eager, sdpa):
             with zkit.edit(model, [delta]):
@@ -223,7 +223,7 @@ def test_edits_of_some_rows_leave_the_others_alone(texts, data):
     delta = reference.random_vector(model, 6)
     batch = model.tokenize(texts)
     plain = model.hf(**batch).logits
-    one = edits.add("layer", 1, delta, where.chosen, slice(start, stop))
+    one = edits.add("resid_post", 1, delta, where.chosen, slice(start, stop))
     with zkit.edit(model, [one]), prompt_width(model.decoder, batch["input_ids"].shape[1]):
         found = model.hf(**batch).logits
     real = batch["attention_mask"].bool()
@@ -268,7 +268,7 @@ def test_absolute_positions_need_no_cache(where):
     model = tiny.shared()
     batch = model.tokenize(PROMPTS)
     chosen = zkit.positions.span(3, 9) if where == "span" else zkit.positions.parse("all")
-    with zkit.edit(model, [edits.add("layer", 1, reference.random_vector(model, 9), chosen)]):
+    with zkit.edit(model, [edits.add("resid_post", 1, reference.random_vector(model, 9), chosen)]):
         slow = model.hf.generate(**batch, max_new_tokens=3, do_sample=False, use_cache=False)
         assert torch.equal(slow, model.hf.generate(**batch, max_new_tokens=3, do_sample=False))
 

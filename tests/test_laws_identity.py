@@ -23,13 +23,13 @@ def site_states(model, batch, site, layer):
     """The states at a site, by a hook of the test's own: those of the real tokens of each row."""
     seen = []
     block = model.hf.model.layers[layer]
-    inputs = {"down_proj_in": block.mlp.down_proj, "o_proj_in": block.self_attn.o_proj, "resid_pre": block}
+    inputs = {"mlp_act": block.mlp.down_proj, "attn_heads": block.self_attn.o_proj, "resid_pre": block}
     if site in inputs:
         handle = inputs[site].register_forward_pre_hook(
             lambda m, args, kwargs: seen.append((*args, kwargs.get("hidden_states"))[0].clone()), with_kwargs=True
         )
     else:
-        module = {"layer": block, "attn": block.self_attn, "mlp": block.mlp}[site]
+        module = {"resid_post": block, "attn_out": block.self_attn, "mlp_out": block.mlp}[site]
         handle = module.register_forward_hook(
             lambda m, args, out: seen.append((out[0] if isinstance(out, tuple) else out).clone())
         )
@@ -63,7 +63,7 @@ def test_alpha_zero_is_no_edit(prompts, layer, chosen):
     for alpha in (0, 0.0, -0.0):
         with zkit.steer(model, vector(model, layer), alpha, positions=chosen):
             assert torch.equal(model.hf(**batch).logits, plain)
-    with zkit.edit(model, [edits.add("layer", layer, torch.zeros(model.d_model), chosen)]), declared(model, batch):
+    with zkit.edit(model, [edits.add("resid_post", layer, torch.zeros(model.d_model), chosen)]), declared(model, batch):
         assert torch.equal(model.hf(**batch).logits, plain)
 
 
@@ -100,7 +100,7 @@ def test_a_patch_with_other_states_does_change_them():
     model = tiny.shared()
     target = torch.full((model.d_model,), 0.5)
     space = random_subspace(3, model.d_model, torch.Generator().manual_seed(0))
-    with zkit.edit(model, [edits.patch("layer", 2, target, space)]):
+    with zkit.edit(model, [edits.patch("resid_post", 2, target, space)]):
         got = zkit.token_states(model, PROMPTS, layers=[2])
     for now, before in zip(got, zkit.token_states(model, PROMPTS, layers=[2]), strict=True):
         now, before = now[1:, 0], before[1:, 0]
@@ -124,8 +124,8 @@ def test_an_empty_arm_rides_along_bit_for_bit():
     plain_tokens, plain_logits = generated_logits(model, batch)
     v = vector(model)
     arms = [
-        edits.add("layer", 1, v.vectors[1], rows=slice(0, 3)),
-        edits.add("mlp", 2, 5 * v.vectors[1], positions.parse("generated"), rows=slice(6, 9)),
+        edits.add("resid_post", 1, v.vectors[1], rows=slice(0, 3)),
+        edits.add("mlp_out", 2, 5 * v.vectors[1], positions.parse("generated"), rows=slice(6, 9)),
     ]
     with zkit.edit(model, arms):
         tokens, logits = generated_logits(model, batch)
@@ -208,7 +208,7 @@ def test_a_failure_inside_every_edit(how, error):
 
 
 @pytest.mark.parametrize(
-    ("site", "layer"), [("layer", 4), ("layer", -1), ("nowhere", 0), ("layer", True), ("layer", "1")]
+    ("site", "layer"), [("resid_post", 4), ("resid_post", -1), ("layer", 0), ("resid_post", True), ("resid_post", "1")]
 )
 @pytest.mark.parametrize("place", [0, 3, COUNT])
 def test_a_bad_place_among_good_ones_registers_nothing(site, layer, place):
@@ -261,7 +261,7 @@ def test_nan_logits_and_bad_shapes_leave_nothing_behind():
             lambda p: zkit.record(model, p),
             lambda p: generation.log_probs(model, p, ["a"] * 3),
         ):
-            with pytest.raises(zkit.ZkitError), zkit.edit(model, [Edit("layer", 2, fn)]):
+            with pytest.raises(zkit.ZkitError), zkit.edit(model, [Edit("resid_post", 2, fn)]):
                 call(PROMPTS)
             reference.assert_untouched(model, before)
 
@@ -270,7 +270,7 @@ def test_nan_logits_and_bad_shapes_leave_nothing_behind():
 def test_rows_outside_the_batch_are_refused(rows):
     model = tiny.model()
     before = reference.snapshot(model)
-    with pytest.raises(zkit.ZkitError, match="rows"), zkit.edit(model, [Edit("layer", 0, lambda h: h, rows=rows)]):
+    with pytest.raises(zkit.ZkitError, match="rows"), zkit.edit(model, [Edit("resid_post", 0, lambda h: h, rows=rows)]):
         model.hf(**model.tokenize(PROMPTS))
     reference.assert_untouched(model, before)
 
@@ -280,7 +280,7 @@ def test_rows_may_leave_out_an_end():
     batch = model.tokenize(PROMPTS)
     found = []
     for rows in (slice(None), slice(0, 3), slice(None, 3), slice(0, None), None):
-        with zkit.edit(model, [edits.add("layer", 0, vector(model).vectors[1], rows=rows)]):
+        with zkit.edit(model, [edits.add("resid_post", 0, vector(model).vectors[1], rows=rows)]):
             found.append(model.hf(**batch).logits)
     assert all(torch.equal(logits, found[0]) for logits in found)
 
@@ -301,7 +301,7 @@ def test_a_block_does_not_change_what_it_was_given():
     """Edits of some rows write into a tensor of their own, never into the states that a layer returned."""
     model, kept = tiny.model(), []
     handle = model.layers[1].register_forward_hook(lambda m, args, out: kept.append((out, out.clone())))
-    half = edits.add("layer", 1, vector(model).vectors[1], rows=slice(0, 1))
-    with handle, torch.no_grad(), zkit.edit(model, [half, Edit("layer", 1, lambda h: h, rows=slice(1, 3)), half]):
+    half = edits.add("resid_post", 1, vector(model).vectors[1], rows=slice(0, 1))
+    with handle, torch.no_grad(), zkit.edit(model, [half, Edit("resid_post", 1, lambda h: h, rows=slice(1, 3)), half]):
         model.hf(**model.tokenize(PROMPTS))
     assert all(torch.equal(now, then) for now, then in kept)

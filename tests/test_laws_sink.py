@@ -30,7 +30,7 @@ FREE = ("suffix", "content")
 def planted(model, direction, places=(FIRST,)):
     """Edits that give tokens huge states at the first layer; the residual stream carries them on."""
     at = [positions.last(1) if i == LAST else positions.span(i, i + 1, first_token=i == 0) for i in places]
-    return zkit.edit(model, [edits.add("layer", 0, SIZE * direction, where) for where in at])
+    return zkit.edit(model, [edits.add("resid_post", 0, SIZE * direction, where) for where in at])
 
 
 def direction(model):

@@ -243,9 +243,9 @@ def test_wrong_layers(layer):
     v = zkit.steering.SteeringVector({0: torch.ones(32)})
     for call in (
         lambda: model.check_layer(layer),
-        lambda: model.site("mlp", layer),
+        lambda: model.site("mlp_out", layer),
         lambda: zkit.record(model, PROMPTS, layers=[layer]),
-        lambda: zkit.edit(model, [zkit.Edit("layer", layer, lambda h: h)]).__enter__(),
+        lambda: zkit.edit(model, [zkit.Edit("resid_post", layer, lambda h: h)]).__enter__(),
         lambda: zkit.steer(model, zkit.steering.SteeringVector({layer: v.vectors[0]})).__enter__(),
     ):
         with pytest.raises(zkit.ZkitError, match="layers are the integers 0 to 3"):
@@ -259,18 +259,18 @@ def test_layers_may_be_numpy_integers():
 
 
 def test_unknown_sites_are_named():
-    with pytest.raises(zkit.ZkitError, match="unknown site 'resid_post'; sites are layer, attn, mlp, down_proj_in"):
-        tiny.shared().site("resid_post", 0)
+    with pytest.raises(zkit.ZkitError, match="unknown site 'layer'; sites are resid_post, attn_out, mlp_out, mlp_act"):
+        tiny.shared().site("layer", 0)
 
 
 def test_sites_are_the_modules_they_say():
     for family in tiny.CONFIGS:
         model = tiny.shared(family)
         block = model.hf.model.layers[2]
-        assert model.site("layer", 2) is block
-        assert model.site("attn", 2) is block.self_attn
-        assert model.site("mlp", 2) is block.mlp
-        assert model.site("down_proj_in", 2) is block.mlp.down_proj
+        assert model.site("resid_post", 2) is block
+        assert model.site("attn_out", 2) is block.self_attn
+        assert model.site("mlp_out", 2) is block.mlp
+        assert model.site("mlp_act", 2) is block.mlp.down_proj
 
 
 def test_prompts_are_rendered_with_thinking_off():

@@ -51,7 +51,7 @@ def test_gates_are_scored_beside_the_model_and_a_random_mask(monkeypatch):
         Question(p, (bare(text),)) for p, text in zip(prompts, net.generate(prompts, max_new_tokens=24), strict=True)
     )
     monkeypatch.setattr(gates, "gate_tasks", lambda split: [Task("sums", questions), Task("choice", questions)])
-    logits = torch.zeros(net.n_layers, net.width("down_proj_in"))
+    logits = torch.zeros(net.n_layers, net.width("mlp_act"))
     logits[:, ::2] += 1e-3  # all neurons alike to the soft gate, half of each layer below the threshold
     monkeypatch.setattr(gates, "train", lambda *args, **changes: Gates(logits, {"scale": "energy"}))
     found = gates.probe(net)

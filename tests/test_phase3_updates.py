@@ -41,16 +41,16 @@ def draws(n=199, k=K, seed=7):
 
 @pytest.mark.parametrize("prompts", [["What is 3 + 4?", "Why are there tides?"]])
 def test_attention_and_mlp_sum_to_the_update(prompts):
-    states = zkit.token_states(zkit.load("embedded"), prompts, site=["layer", "attn", "mlp", "resid_pre"])
+    states = zkit.token_states(zkit.load("embedded"), prompts, site=["resid_post", "attn_out", "mlp_out", "resid_pre"])
     for i in range(len(prompts)):
         found = parts({site: rows[i] for site, rows in states.items()})
         assert torch.allclose(found["attn"] + found["mlp"], found["both"], atol=1e-4)
-        assert torch.equal(found["both"], updates(states["layer"][i]))
-        assert torch.equal(states["layer"][i][:, 0], states["resid_pre"][i][:, 1])  # transition l is layer l + 1's
+        assert torch.equal(found["both"], updates(states["resid_post"][i]))
+        assert torch.equal(states["resid_post"][i][:, 0], states["resid_pre"][i][:, 1])  # transition l is layer l + 1's
 
 
 def test_parts_that_are_changed_before_they_are_added():
-    states = {site: gaussian(5, LAYERS, D, seed=i) for i, site in enumerate(("layer", "attn", "mlp"))}
+    states = {site: gaussian(5, LAYERS, D, seed=i) for i, site in enumerate(("resid_post", "attn_out", "mlp_out"))}
     with pytest.raises(zkit.ZkitError, match="before it adds them"):
         parts(states)
 

@@ -147,7 +147,7 @@ def test_a_four_dimensional_mask_is_refused():
     model = tiny.shared()
     mask = torch.zeros(1, 1, 5, 5)
     with (
-        zkit.edit(model, [zkit.Edit("layer", 0, lambda h: h)]),
+        zkit.edit(model, [zkit.Edit("resid_post", 0, lambda h: h)]),
         pytest.raises(zkit.ZkitError, match="two-dimensional attention mask"),
     ):
         model.hf(input_ids=torch.ones(1, 5, dtype=torch.long), attention_mask=mask)
@@ -210,7 +210,7 @@ def test_a_width_is_declared_before_or_inside_the_block_alike():
     model = tiny.shared()
     batch = model.tokenize(["Hi", "Why are there tides"])
     width = batch["input_ids"].shape[1]
-    last_token = zkit.edits.add("layer", 1, reference.random_vector(model, 0), parse("last"))
+    last_token = zkit.edits.add("resid_post", 1, reference.random_vector(model, 0), parse("last"))
     with zkit.edit(model, [last_token]), prompt_width(model.decoder, width):
         inside = model.hf(**batch).logits
     with prompt_width(model.decoder, width), zkit.edit(model, [last_token]):

@@ -123,14 +123,14 @@ def twice(mlp):
 def test_a_projection_that_is_not_run_once(spoil, times):
     hf = fresh()
     spoil(hf.model.layers[2].mlp)
-    with pytest.raises(zkit.ZkitError, match=f"site 'down_proj_in' of layer 2 in 'fake' is run {times} in a forward"):
+    with pytest.raises(zkit.ZkitError, match=f"site 'mlp_act' of layer 2 in 'fake' is run {times} in a forward"):
         wrap(hf)
 
 
 def test_one_layer_in_two_places():
     hf = fresh()
     hf.model.layers[1] = hf.model.layers[2]
-    with pytest.raises(zkit.ZkitError, match="site 'layer' of layer 1 in 'fake' is run 2 times"):
+    with pytest.raises(zkit.ZkitError, match="site 'resid_post' of layer 1 in 'fake' is run 2 times"):
         wrap(hf)
 
 
@@ -161,9 +161,9 @@ def test_an_mlp_that_scales_its_output_is_covered():
 
 
 STREAMS = {
-    "layer": (lambda block: block, lambda out: torch.stack([out, out])),
-    "attn": (lambda block: block.self_attn, lambda out: (out[0][..., :1], None)),
-    "mlp": (lambda block: block.mlp, lambda out: out[..., :1]),
+    "resid_post": (lambda block: block, lambda out: torch.stack([out, out])),
+    "attn_out": (lambda block: block.self_attn, lambda out: (out[0][..., :1], None)),
+    "mlp_out": (lambda block: block.mlp, lambda out: out[..., :1]),
 }
 
 
@@ -183,7 +183,7 @@ def test_a_state_that_is_no_tensor():
     module = hf.model.layers[3].self_attn
     own = type(module).forward
     become(module, lambda self, *args, **kwargs: [own(self, *args, **kwargs)[0], None])
-    with pytest.raises(zkit.ZkitError, match="site 'attn' of layer 3 in 'fake' has states list"):
+    with pytest.raises(zkit.ZkitError, match="site 'attn_out' of layer 3 in 'fake' has states list"):
         wrap(hf)
 
 
@@ -215,7 +215,7 @@ def test_compiled_models_are_probed_as_they_are_edited(warm):
         assert torch.equal(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
     assert torch.equal(compiled(**call).logits, want)
     idle(hf.model.layers[2].mlp)
-    with pytest.raises(zkit.ZkitError, match="site 'down_proj_in' of layer 2 in 'fake' is run never"):
+    with pytest.raises(zkit.ZkitError, match="site 'mlp_act' of layer 2 in 'fake' is run never"):
         wrap(compiled)
 
 
@@ -241,7 +241,7 @@ def test_the_probe_leaves_no_trace():
         assert not any(tables)
 
 
-@pytest.mark.parametrize("site", ["resid_pre", "o_proj_in"])
+@pytest.mark.parametrize("site", ["resid_pre", "attn_heads"])
 def test_a_site_without_its_states(site):
     """Also a site that not every decoder has is tried where it is there."""
     hf = fresh()
@@ -261,8 +261,8 @@ def test_a_decoder_without_a_site_that_few_need():
         become(block.self_attn, lambda self, *args, own=own, **kw: own(Renamed(self), *args, **kw))
     model = wrap(hf)
     assert torch.equal(zkit.record(model, PROMPTS), zkit.record(tiny.shared(), PROMPTS))
-    with pytest.raises(zkit.ZkitError, match=r"'fake' has no site 'o_proj_in': its layers have no self_attn\.o_proj"):
-        zkit.record(model, PROMPTS, site="o_proj_in")
+    with pytest.raises(zkit.ZkitError, match=r"'fake' has no site 'attn_heads': its layers have no self_attn\.o_proj"):
+        zkit.record(model, PROMPTS, site="attn_heads")
 
 
 class Renamed:

@@ -18,11 +18,11 @@ PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides", "b"]
 TOLERANCE = 1e-5
 
 
-def row_states(model, ids, site="layer"):
+def row_states(model, ids, site="resid_post"):
     """[n_tokens, n_layers, width] of one unpadded row, by hooks of the test's own."""
     seen, handles = {}, []
     for l, block in enumerate(model.hf.model.layers):
-        inputs = {"down_proj_in": block.mlp.down_proj, "o_proj_in": block.self_attn.o_proj, "resid_pre": block}
+        inputs = {"mlp_act": block.mlp.down_proj, "attn_heads": block.self_attn.o_proj, "resid_pre": block}
         if site in inputs:
             handles.append(
                 inputs[site].register_forward_pre_hook(
@@ -31,7 +31,7 @@ def row_states(model, ids, site="layer"):
                 )
             )
         else:
-            module = {"layer": block, "attn": block.self_attn, "mlp": block.mlp}[site]
+            module = {"resid_post": block, "attn_out": block.self_attn, "mlp_out": block.mlp}[site]
             handles.append(
                 module.register_forward_hook(
                     lambda m, args, out, l=l: seen.__setitem__(l, (out[0] if isinstance(out, tuple) else out)[0])
@@ -53,7 +53,7 @@ def close(a, b, tolerance=TOLERANCE):
 def test_every_site_of_every_family_against_hooks_by_hand(family, site):
     model = tiny.shared(family)
     want = [row_states(model, ids, site) for ids in reference.rows(model, PROMPTS)]
-    assert want[0].shape[-1] == model.width(site) == (48 if site == "down_proj_in" else 32)
+    assert want[0].shape[-1] == model.width(site) == (48 if site == "mlp_act" else 32)
     assert all(map(close, zkit.token_states(model, PROMPTS, site=site), want))
     shared = {"site": site, "positions": "all", "massive": True}
     assert close(zkit.record(model, PROMPTS, **shared), torch.stack([w[1:].mean(0) for w in want]))
@@ -93,9 +93,9 @@ def test_positions_pools_layers_and_batches(prompts, where, pool, layers, batch_
 def test_the_running_mean_is_the_mean(prompts, batch_size):
     model = tiny.shared()
     for pool in ("mean", "last"):
-        want = zkit.record(model, prompts, pool, layers=[2, 0], site="mlp").mean(0)
+        want = zkit.record(model, prompts, pool, layers=[2, 0], site="mlp_out").mean(0)
         stream = (prompt for prompt in prompts)
-        assert close(zkit.mean_state(model, stream, pool, batch_size=batch_size, layers=[2, 0], site="mlp"), want)
+        assert close(zkit.mean_state(model, stream, pool, batch_size=batch_size, layers=[2, 0], site="mlp_out"), want)
 
 
 def count_passes(model):
@@ -111,9 +111,9 @@ def test_one_pass_that_stops_early(site):
     calls, head = count_passes(model), []
     model.hf.lm_head.register_forward_hook(lambda *_: head.append(1))
     zkit.record(model, PROMPTS, site=site)
-    assert calls == [1, 1, 1, 1 if site == "layer" else 0]  # inside the last layer, stopped before its end
+    assert calls == [1, 1, 1, 1 if site == "resid_post" else 0]  # inside the last layer, stopped before its end
     zkit.record(model, PROMPTS, site=site, layers=[1, 0, 1])
-    assert calls[:2] == [2, 2 if site == "layer" else 1]
+    assert calls[:2] == [2, 2 if site == "resid_post" else 1]
     assert calls[2] == 1
     zkit.record(model, PROMPTS, layers=[3], batch_size=2)
     assert calls[0] == 4
@@ -157,7 +157,7 @@ def test_half_precision_runs_and_is_near(dtype):
 def test_states_that_are_not_finite_are_refused_by_layer(site, bad):
     model = tiny.model()
     model.layers[2].mlp.up_proj.weight[:] = bad
-    layer = 2 if site in ("layer", "mlp", "down_proj_in") else 3  # the others come before the MLP
+    layer = 2 if site in ("resid_post", "mlp_out", "mlp_act") else 3  # the others come before the MLP
     with pytest.raises(zkit.ZkitError, match=f"layer {layer} are not finite"):
         zkit.record(model, PROMPTS, site=site)
     with pytest.raises(zkit.ZkitError, match=f"layer {layer} are not finite"):
@@ -190,9 +190,10 @@ def test_states_of_answers_are_those_of_rows_by_themselves(family, batch_size):
     shared = {"answers": ANSWERS, "batch_size": batch_size, "massive": True}
     found = zkit.record(model, PROMPTS, positions="generated", **shared)
     assert close(found, torch.stack([tail.mean(0) for _, tail in rows]))
-    last = zkit.record(model, PROMPTS, "last", positions="generated", site="mlp", layers=[2], **shared)
+    last = zkit.record(model, PROMPTS, "last", positions="generated", site="mlp_out", layers=[2], **shared)
     assert close(
-        last, torch.stack([row_states(model, ids, "mlp")[-1, [2]] for ids in answered_rows(model, PROMPTS, ANSWERS)])
+        last,
+        torch.stack([row_states(model, ids, "mlp_out")[-1, [2]] for ids in answered_rows(model, PROMPTS, ANSWERS)]),
     )
     alone = zkit.record(model, PROMPTS, positions="all", massive=True)
     assert close(zkit.record(model, PROMPTS, positions="prompt", **shared), alone)
@@ -232,7 +233,7 @@ def test_by_default_the_mean_is_over_usual_tokens_of_the_message(site, batch_siz
         massive += int((~usual[where]).sum())
         kept = usual[where, :, None]
         want.append((states[where] * kept).sum(0) / kept.sum(0))
-    assert massive > 0 or site != "layer"
+    assert massive > 0 or site != "resid_post"
     assert close(zkit.record(model, prompts, site=site, batch_size=batch_size), torch.stack(want))
 
 

@@ -100,7 +100,7 @@ def test_the_embedded_model_gets_figures_of_its_own_and_replicates_nothing(whole
 
 def test_measured_values_are_what_plain_code_finds(whole):
     rows, model = by_key(whole[1]), zkit.load()
-    assert rows["gates.count", ""].measured.value == model.n_layers * model.width("down_proj_in")
+    assert rows["gates.count", ""].measured.value == model.n_layers * model.width("mlp_act")
     [probe] = zkit.token_states(model, [steering.PROBE])
     pair = zkit.token_states(model, [STYLES["terse"].positive, STYLES["terse"].negative])
     for there, here in ((0, 0), (5, 1), (15, 5), (27, 9)):  # of 28 layers and of 10
@@ -247,7 +247,7 @@ def test_the_patching_table_counts_problems(whole):
         row = found[f"z.patch.{key}_changed", "layer and k L32 k50"].measured
         layer, k = found["z.patch.z_changed", "layer and k L32 k50"].measured.where.replace(",", "").split()[1::3]
         z = take(zkit.phase3.z_mask(model, int(layer), int(k)))
-        edited = [edits.patch("layer", int(layer), means[:, int(layer)], z, everywhere)]
+        edited = [edits.patch("resid_post", int(layer), means[:, int(layer)], z, everywhere)]
         before, after = complete(model, asked.prompts["en"], [[], edited], max_new_tokens=4)
         pairs = [(asked.read(a.text), asked.read(b.text)) for a, b in zip(before, after, strict=True)]
         assert row.value == sum(a != b for a, b in pairs)

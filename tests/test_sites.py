@@ -35,10 +35,10 @@ def test_the_input_of_a_layer_is_the_output_of_the_one_before(family):
     model = tiny.shared(family)
     v = reference.random_vector(model, 0)
     for layer in (1, 3):
-        before = logits(model, [add("layer", layer - 1, v)])
+        before = logits(model, [add("resid_post", layer - 1, v)])
         assert torch.equal(logits(model, [add("resid_pre", layer, v)]), before)
         assert not torch.allclose(before, logits(model), atol=0.01)
-    states = zkit.record(model, PROMPTS, site="layer", layers=[0, 1, 2])
+    states = zkit.record(model, PROMPTS, site="resid_post", layers=[0, 1, 2])
     assert torch.equal(zkit.record(model, PROMPTS, site="resid_pre", layers=[1, 2, 3]), states)
 
 
@@ -52,13 +52,13 @@ def test_the_input_of_the_first_layer_is_the_embedding():
 @pytest.mark.parametrize("family", tiny.CONFIGS)
 def test_a_head_that_is_zeroed_is_a_head_whose_columns_are_zero(family):
     model, layer, head, size = tiny.model(family), 2, 1, 8
-    assert model.width("o_proj_in") == 4 * size
+    assert model.width("attn_heads") == 4 * size
     mine = slice(head * size, (head + 1) * size)
     mask = torch.ones(4 * size)
     mask[mine] = 0
     plain = logits(model)
     hooked = logits(
-        model, [Edit("o_proj_in", layer, lambda h: h * mask, zkit.positions.parse("all", first_token=True))]
+        model, [Edit("attn_heads", layer, lambda h: h * mask, zkit.positions.parse("all", first_token=True))]
     )
     with torch.no_grad():
         model.layers[layer].self_attn.o_proj.weight[:, mine] = 0
@@ -69,10 +69,12 @@ def test_a_head_that_is_zeroed_is_a_head_whose_columns_are_zero(family):
 def test_heads_stand_in_order():
     """What head h leaves at o_proj_in depends on the values of its own group alone."""
     model = tiny.model()
-    before = zkit.record(model, PROMPTS, site="o_proj_in", layers=[0])
+    before = zkit.record(model, PROMPTS, site="attn_heads", layers=[0])
     with torch.no_grad():
         model.layers[0].self_attn.v_proj.weight[8:] *= 2  # the second of two value heads, which heads 2 and 3 read
-    change = (zkit.record(model, PROMPTS, site="o_proj_in", layers=[0]) - before)[:, 0].abs().amax(0).view(4, 8).amax(1)
+    change = (
+        (zkit.record(model, PROMPTS, site="attn_heads", layers=[0]) - before)[:, 0].abs().amax(0).view(4, 8).amax(1)
+    )
     assert change.gt(1e-3).tolist() == [False, False, True, True]
 
 
@@ -116,8 +118,8 @@ def test_a_site_that_an_architecture_lacks_is_refused_by_name():
     model = tiny.model()
     model.layers[0].self_attn.dense = model.layers[0].self_attn.o_proj
     del model.layers[0].self_attn.o_proj
-    for call in (lambda: zkit.edit(model, [Edit("o_proj_in", 0, lambda h: h)]), lambda: model.width("o_proj_in")):
-        with pytest.raises(zkit.ZkitError, match=r"has no site 'o_proj_in': its layers have no self_attn\.o_proj"):
+    for call in (lambda: zkit.edit(model, [Edit("attn_heads", 0, lambda h: h)]), lambda: model.width("attn_heads")):
+        with pytest.raises(zkit.ZkitError, match=r"has no site 'attn_heads': its layers have no self_attn\.o_proj"):
             call()
 
 
@@ -133,6 +135,6 @@ def test_patching_at_every_site_brings_the_other_prompts_logits():
             model.hf(**batch)
         with zkit.edit(model, [patch(site, 1, list(seen[0].flip(0)), positions=everywhere)]):
             found = model.hf(**batch).logits
-        assert torch.allclose(found, plain.flip(0), atol=TOLERANCE) == (site in ("layer", "resid_pre"))
+        assert torch.allclose(found, plain.flip(0), atol=TOLERANCE) == (site in ("resid_post", "resid_pre"))
         assert not torch.allclose(found, plain, atol=1e-3)
-    assert [site for site in SITES if at_input(site)] == ["down_proj_in", "resid_pre", "o_proj_in"]
+    assert [site for site in SITES if at_input(site)] == ["mlp_act", "resid_pre", "attn_heads"]

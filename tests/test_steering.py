@@ -155,7 +155,7 @@ def test_bad_input():
         "no layers asked": lambda: actadd(model, "terse", layer=[]),
         "alpha is nan": lambda: edits(model, v, math.nan),
         "alpha is inf": lambda: sweep(model, v, [1.0, math.inf], PROMPTS),
-        "vector added at layer 1 is not finite": lambda: edits(model, v, 1e39),
+        "vector added at resid_post of layer 1 is not finite": lambda: edits(model, v, 1e39),
         "has width 16, 'tiny-qwen3' has d_model 32": lambda: edits(model, SteeringVector({0: torch.ones(16)}), 0),
         "no layer 7 ": lambda: edits(model, SteeringVector({7: torch.ones(32)})),
         "unknown positions 'everywhere'": lambda: edits(model, v, positions="everywhere"),

@@ -102,8 +102,8 @@ def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
             raise ZkitError("an edit of an arm names rows, but the arms lay out the batch; leave rows=None")
         if item.n_prompts not in (None, n_prompts):
             raise ZkitError(
-                f"the edit at {item.site} {item.layer} has vectors for {item.n_prompts} prompts, and there are "
-                f"{n_prompts}; give one for each"
+                f"the edit at {item.site} of layer {item.layer} has vectors for {item.n_prompts} prompts, and there "
+                f"are {n_prompts}; give one for each"
             )
     check_rows_free(model)
 

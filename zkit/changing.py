@@ -19,7 +19,7 @@ def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Track
     """The states of one site after all edits there. Raises ZkitError as :func:`zkit.edit` says."""
     if h.dim() != 3 or h.shape[:2] != tracker.shape:
         raise ZkitError(
-            f"the states at {group[0].site} {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "
+            f"the states at {group[0].site} of layer {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "
             f"{tracker.shape[0]} rows and {tracker.shape[1]} tokens, and edits take [rows, tokens, width]; use another "
             "site, and run whole models, not single layers, inside the block"
         )
@@ -53,7 +53,7 @@ def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bo
     else:
         raise ZkitError(
             f"a tensor per prompt of shape {tuple(item.per_prompt.shape)} does not fit the {part.shape[0]} rows that "
-            f"the edit at {item.site} {item.layer} speaks of; give one for each row, or one vector for all"
+            f"the edit at {item.site} of layer {item.layer} speaks of; give one for each row, or one vector for all"
         )
     _check(item, part, new, chosen)
     new = new.to(part.dtype)
@@ -70,15 +70,15 @@ def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Ten
     absent = (places > most) | own.flatten(2).isnan().any(-1)
     if bool((absent & wanted).any()):
         raise ZkitError(
-            f"the edit at {item.site} {item.layer} has no source for token {int(places[absent & wanted].min())} of a "
-            "prompt; give one for each token that it chooses, or choose fewer, such as positions 'prompt'"
+            f"the edit at {item.site} of layer {item.layer} has no source for token "
+            f"{int(places[absent & wanted].min())} of a prompt; give one for each token that it chooses, or choose fewer, such as positions 'prompt'"
         )
     return own
 
 
 def _check(item: Edit, part: Tensor, new: Any, chosen: Tensor | bool) -> None:
     """Raise ZkitError unless what an ``fn`` made of the states can take their place."""
-    where = f"the edit at {item.site} {item.layer}"
+    where = f"the edit at {item.site} of layer {item.layer}"
     if not isinstance(new, Tensor):
         raise ZkitError(f"{where} turned states into {type(new).__name__}; its fn must return the states, edited")
     if new.shape != part.shape:

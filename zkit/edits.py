@@ -126,7 +126,9 @@ def _with_vectors(
     """An edit by ``fn(states, x)``, where x is one vector, or a tensor per prompt."""
     by_token = not isinstance(x, Tensor)
     if not all(bool(torch.isfinite(one).all()) for one in ([x] if isinstance(x, Tensor) else x)):
-        raise ZkitError(f"{what} at {site} {layer} is not finite; look for NaN or infinity in what it was made from")
+        raise ZkitError(
+            f"{what} at {site} of layer {layer} is not finite; look for NaN or infinity in what it was made from"
+        )
     if not isinstance(x, Tensor):  # a token beyond the end of a shorter prompt has no source, and none is made up
         x = pad_sequence(list(x), batch_first=True, padding_value=torch.nan)
     elif x.dim() > 2:
@@ -220,8 +222,8 @@ class Block(Hooks):
         for site, layer in self._groups:
             if self._reached.get((site, layer)) != self._tracker.passes:
                 raise ZkitError(
-                    f"the edits at {site} {layer} were not applied in a forward pass of {self._model.id!r}, which went "
-                    f"by the hooks there: {_REMEDY}"
+                    f"the edits at {site} of layer {layer} were not applied in a forward pass of {self._model.id!r}, "
+                    f"which went by the hooks there: {_REMEDY}"
                 )
 
     def _warn_of_idle_positions(self) -> None:

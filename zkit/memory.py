@@ -56,7 +56,7 @@ def room(model: Model, batch_size: int | None = None, memory: int | None = None)
     heads = shape.num_attention_heads
     head = getattr(shape, "head_dim", None) or model.d_model // heads
     cached = 2 * model.n_layers * (getattr(shape, "num_key_value_heads", None) or heads) * head
-    passing = 4 * (model.d_model + model.width("down_proj_in"))  # residual stream and MLP, each a few times at once
+    passing = 4 * (model.d_model + model.width("mlp_act"))  # residual stream and MLP, each a few times at once
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     return Room(rows, given, (cached + passing) * size, vocabulary * 2 * size)
 

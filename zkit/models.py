@@ -23,7 +23,7 @@ from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
 from zkit.tokens import content_mask
 
-_NEEDED = ("layer", "attn", "mlp", "down_proj_in")
+_NEEDED = ("resid_post", "attn_out", "mlp_out", "mlp_act")
 """Sites that every decoder must have; the others are for those that have them."""
 
 

@@ -102,7 +102,7 @@ def swap(
 
     With ``like``, stretched to change the state as much as a swap inside ``like`` would (:func:`zkit.edits.patch`).
     """
-    return patch("layer", layer, source, space, LAST, like=like)
+    return patch("resid_post", layer, source, space, LAST, like=like)
 
 
 def accuracy(said: Int[Tensor, " n"], expected: Sequence[int] | Int[Tensor, " n"]) -> Interval:
@@ -128,7 +128,7 @@ def check_identity(
             seen.append(h[:, -1].clone())
             return h
 
-        looked = [Edit("layer", layer, keep, LAST, sound=True)]
+        looked = [Edit("resid_post", layer, keep, LAST, sound=True)]
         next_log_probs(model, [prompt], None, [[], looked], chat=chat)
         plain, patched = next_log_probs(model, [prompt], None, [[], [swap(layer, seen[-1], space)]], chat=chat)
         if not torch.equal(plain[0], patched[0]):

@@ -37,13 +37,13 @@ def check_sites(model: Model, sites: Iterable[str]) -> None:
         for key, into in seen.items():
             attach(hooks, model.site(*key), key[0], into.append)
         for block, into in zip(model.layers, projected, strict=True):
-            attach(hooks, block.mlp.down_proj, "mlp", into.append)  # what leaves it
+            attach(hooks, block.mlp.down_proj, "mlp_out", into.append)  # what leaves it
         hooks.before(model.decoder, lambda _, args, kwargs: calls.append(kwargs))
         _run(model)
     _check_calls(model, calls)
     for (site, layer), states in seen.items():
         _check_states(model, site, layer, states)
-    if not all(torch.equal(seen["mlp", layer][0], into[0]) for layer, into in enumerate(projected)):
+    if not all(torch.equal(seen["mlp_out", layer][0], into[0]) for layer, into in enumerate(projected)):
         _check_covered(model)
 
 
@@ -98,8 +98,8 @@ def _check_covered(model: Model) -> None:
     left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
     with Hooks(always=False) as hooks:
         for block, into in zip(model.layers, left, strict=True):
-            attach(hooks, block.mlp.down_proj, "down_proj_in", torch.zeros_like)
-            attach(hooks, block.mlp, "mlp", into.append)
+            attach(hooks, block.mlp.down_proj, "mlp_act", torch.zeros_like)
+            attach(hooks, block.mlp, "mlp_out", into.append)
         _run(model)
     for layer, states in enumerate(left):
         if not torch.equal(states[0], states[0][:1, :1].expand_as(states[0])):

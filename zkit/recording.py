@@ -68,7 +68,7 @@ def record(
     prompts: Sequence[Prompt],
     pool: str = "mean",
     *,
-    site: str | Several = "layer",
+    site: str | Several = "resid_post",
     layers: Sequence[int] | None = None,
     positions: str | Positions | None = None,
     first_token: bool = False,
@@ -80,8 +80,8 @@ def record(
 ) -> Any:
     """States of the prompts at one site of every layer (or of ``layers``), pooled over ``positions``, in float32.
 
-    Several sites, ``site=("resid_pre", "mlp")``, come from the same passes, as a dict by site. Batches are filled as
-    in :func:`zkit.generation.complete`.
+    Several sites, ``site=("resid_pre", "mlp_out")``, come from the same passes, as a dict by site. Batches are filled
+    as in :func:`zkit.generation.complete`.
 
     pool: ``"mean"`` over the chosen tokens, or the ``"last"`` of them, whatever it carries. A mean is over
     ``positions="content"`` unless others are given: the tokens of the messages without those of the chat template
@@ -117,7 +117,7 @@ def mean_state(
     and several sites. So many prompts are held at a time as a batch has rows.
     Raises as :func:`record` does.
     """
-    if options.get("answers") is not None or not isinstance(options.get("site", "layer"), str):
+    if options.get("answers") is not None or not isinstance(options.get("site", "resid_post"), str):
         raise ZkitError(
             "mean_state takes its prompts a batch at a time, without answers, at one site; use zkit.record(...).mean(0)"
         )
@@ -159,7 +159,7 @@ def token_states(
     model: Model,
     prompts: Sequence[Prompt],
     *,
-    site: str | Several = "layer",
+    site: str | Several = "resid_post",
     layers: Sequence[int] | None = None,
     chat: bool = True,
     batch_size: int | None = None,

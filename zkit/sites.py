@@ -11,12 +11,12 @@ from zkit.errors import ZkitError
 from zkit.hooks import Hooks
 
 PATHS = {
-    "layer": "",
-    "attn": "self_attn",
-    "mlp": "mlp",
-    "down_proj_in": "mlp.down_proj",
+    "resid_post": "",
+    "attn_out": "self_attn",
+    "mlp_out": "mlp",
+    "mlp_act": "mlp.down_proj",
     "resid_pre": "",
-    "o_proj_in": "self_attn.o_proj",
+    "attn_heads": "self_attn.o_proj",
 }
 """The module of a decoder layer that each site belongs to."""
 
@@ -27,7 +27,7 @@ and of the attention's ``o_proj`` (the outputs of the heads side by side, in ord
 
 def at_input(site: str) -> bool:
     """Whether the states of a site are what its module takes; else they are what it gives."""
-    return site in ("down_proj_in", "resid_pre", "o_proj_in")
+    return site in ("mlp_act", "resid_pre", "attn_heads")
 
 
 def attach(hooks: Hooks, module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None]) -> None:

@@ -114,7 +114,7 @@ def last_token_patches(model: zkit.Model, n_pairs: int = 20, n_subspaces: int = 
     draws = torch.Generator().manual_seed(0)
     subspaces = [random_subspace(20, model.d_model, draws) for _ in range(n_subspaces)]
     arms = [
-        [patch("layer", layer, states[:, layer], subspace, positions.last(1))]
+        [patch("resid_post", layer, states[:, layer], subspace, positions.last(1))]
         for layer in range(model.n_layers)
         for subspace in subspaces
     ]

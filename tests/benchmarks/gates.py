@@ -33,7 +33,7 @@ def training_step(model: zkit.Model) -> dict[str, Any]:
     chosen = [run.texts[i] for i in forget + [run.n_forget + i for i in retain]]
     groups = packed([len(t.ids) for t in chosen])
     rows = [batch([chosen[i] for i in g], int(model.tokenizer.pad_token_id), model.device) for g in groups]
-    dummy = torch.ones(1, model.width("down_proj_in"), requires_grad=True)
+    dummy = torch.ones(1, model.width("mlp_act"), requires_grad=True)
 
     def one_dummy_gate() -> None:
         for part in rows:
@@ -46,7 +46,7 @@ def training_step(model: zkit.Model) -> dict[str, Any]:
 
 def folded_generation(model: zkit.Model) -> dict[str, Any]:
     """Generation by a model with gates folded in, against the model as it is, both without an end of turn."""
-    gates = gating.Gates(gating.initial_logits(model.n_layers, model.width("down_proj_in")), {"scale": "mean"})
+    gates = gating.Gates(gating.initial_logits(model.n_layers, model.width("mlp_act")), {"scale": "mean"})
     folded = gating.fold(model, gates)
     ids = model.tokenize(["What is the capital of France?"] * 8)
     options = {"max_new_tokens": 48, "min_new_tokens": 48, "do_sample": False}
@@ -82,7 +82,7 @@ def _true_shape(work: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     model = zkit.load(work / "model", dtype="bfloat16")
-    logits = gating.initial_logits(model.n_layers, model.width("down_proj_in"))
+    logits = gating.initial_logits(model.n_layers, model.width("mlp_act"))
     (work / "card").mkdir()
     keys = {f"model.module.model.layers.{i}.mlp.lambda_logits": row.clone() for i, row in enumerate(logits)}
     torch.save(keys, work / "card" / "lambda_logits.pt")

@@ -39,7 +39,7 @@ def table(model: zkit.Model) -> dict[str, Any]:
     arms = _arms(model)
     everywhere = parse("all", first_token=True)
     edits = [
-        [patch("layer", l, means[:, l], space.complement() if space and rest else space, everywhere)]
+        [patch("resid_post", l, means[:, l], space.complement() if space and rest else space, everywhere)]
         for l, space, rest in arms
     ]
     told: dict[str, list[list[str]]] = {}

@@ -38,7 +38,9 @@ def test_kept_beginnings_give_what_whole_prompts_give(field_model):
     prompts = [item.prompt for item in organism.held_out_arithmetic("en", "+", form="word problem")[:4]]
     states = zkit.record(field_model, prompts[2:], "last")
     space = random_subspace(20, field_model.d_model, torch.Generator().manual_seed(0))
-    arms = [[patch("layer", layer, states[:, layer], part, last(1))] for layer in (4, 12, 20) for part in (None, space)]
+    arms = [
+        [patch("resid_post", layer, states[:, layer], part, last(1))] for layer in (4, 12, 20) for part in (None, space)
+    ]
     kept, whole = (next_log_probs(field_model, prompts[:2], None, arms, prefix=prefix) for prefix in (True, False))
     for one, other in zip(kept, whole, strict=True):
         assert torch.allclose(torch.cat(one), torch.cat(other), atol=1e-3)

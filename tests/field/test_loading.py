@@ -48,7 +48,7 @@ def test_states_are_recorded_and_steered(field_model):
 
 def test_gates_folded_and_saved_are_the_same_model_in_plain_transformers(field_model, tmp_path):
     generator = torch.Generator().manual_seed(0)
-    shape = (field_model.n_layers, field_model.width("down_proj_in"))
+    shape = (field_model.n_layers, field_model.width("mlp_act"))
     gates = zkit.gating.Gates(1 + torch.randn(*shape, generator=generator), {"scale": "mean"})
     with zkit.gate(field_model, gates):
         want = field_model.generate(PROMPTS, LENGTH)

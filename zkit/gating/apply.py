@@ -81,7 +81,7 @@ def neuron_factors(
 
 def factor_edits(factors: Float[Tensor, "n_layers d_mlp"]) -> list[Edit]:
     """Edits that multiply every layer's neurons by their factors, at every token, the first included."""
-    return [Edit("down_proj_in", layer, _times(row), EVERY_TOKEN, sound=True) for layer, row in enumerate(factors)]
+    return [Edit("mlp_act", layer, _times(row), EVERY_TOKEN, sound=True) for layer, row in enumerate(factors)]
 
 
 def _times(row: Float[Tensor, " d_mlp"]) -> Any:
@@ -133,4 +133,4 @@ def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Any:
     def change(layer: int, down: nn.Linear) -> None:
         down.weight.copy_(down.weight.float() * factors[layer].to(down.weight.device))
 
-    return folded(model, change, factor_edits(factors), "mlp").hf
+    return folded(model, change, factor_edits(factors), "mlp_out").hf

@@ -49,7 +49,7 @@ def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[
     if not texts:
         raise ZkitError("importance needs texts; the list is empty")
     encoded = tokens(model, texts, chat)
-    total = torch.zeros(model.n_layers, model.width("down_proj_in"), device=model.device)
+    total = torch.zeros(model.n_layers, model.width("mlp_act"), device=model.device)
     count = 0
     for group in packed([len(t.ids) for t in encoded]):
         rows = batch([encoded[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
@@ -61,9 +61,7 @@ def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[
 
             return fn
 
-        watchers = [
-            Edit("down_proj_in", layer, note(layer), EVERY_TOKEN, sound=True) for layer in range(model.n_layers)
-        ]
+        watchers = [Edit("mlp_act", layer, note(layer), EVERY_TOKEN, sound=True) for layer in range(model.n_layers)]
         with torch.no_grad(), edit(model, watchers):
             target_logits(model, rows)
         count += len(rows.labels)

@@ -105,7 +105,7 @@ def known(model: Model, task: Task) -> Task:
 
 def unchanged(model: Model) -> Factors:
     """Factors that leave the model as it is."""
-    return torch.ones(model.n_layers, model.width("down_proj_in"))
+    return torch.ones(model.n_layers, model.width("mlp_act"))
 
 
 def answer_losses(model: Model, tasks: Sequence[Task], arms: Sequence[Factors]) -> list[list[list[float]]]:

@@ -108,7 +108,7 @@ class Gates:
 
     def check(self, model: Model) -> None:
         """Raise ZkitError unless the gates have the model's shape and, if their note names weights, these weights."""
-        n, width = model.n_layers, model.width("down_proj_in")
+        n, width = model.n_layers, model.width("mlp_act")
         if (self.n_layers, self.d_mlp) != (n, width):
             raise ZkitError(
                 f"{self.logits.numel():,} gates ({self.n_layers} layers of {self.d_mlp:,}) do not fit {model.id!r}, "

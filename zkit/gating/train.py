@@ -90,7 +90,7 @@ class Run:
             recipe.seed,
         )
         self.steps = self.plan.steps(recipe.epochs)
-        width = model.width("down_proj_in")
+        width = model.width("mlp_act")
         start = initial_logits(model.n_layers, width, recipe.init_std, recipe.seed)
         self.logits = (start + recipe.init_mean).to(model.device).requires_grad_()
         self.optimizer = torch.optim.Adam([self.logits], lr=recipe.learning_rate)

@@ -34,14 +34,14 @@ def updates(states: Float[Tensor, "n_tokens n_layers d"]) -> Float[Tensor, "n_to
 def parts(
     states: Mapping[str, Float[Tensor, "n_tokens n_layers d"]], tolerance: float = 0.01
 ) -> dict[str, Float[Tensor, "n_tokens n_transitions d"]]:
-    """The updates, "both", and what attention ("attn") and MLP ("mlp") add to them, from the states at these two sites
-    and "layer" of one prompt.
+    """The updates, "both", and what attention ("attn") and MLP ("mlp") add to them, from the states at
+    their outputs and at "resid_post" of one prompt.
 
     The two parts sum to the update up to rounding: raises ZkitError for a state where they miss it by more than
     ``tolerance`` of the state's norm, as in models that norm a part before they add it.
     """
-    both, attn, mlp = updates(states["layer"]), states["attn"][:, 1:], states["mlp"][:, 1:]
-    missed = (attn + mlp - both).norm(dim=-1) / states["layer"][:, 1:].norm(dim=-1)
+    both, attn, mlp = updates(states["resid_post"]), states["attn_out"][:, 1:], states["mlp_out"][:, 1:]
+    missed = (attn + mlp - both).norm(dim=-1) / states["resid_post"][:, 1:].norm(dim=-1)
     if float(missed.max()) > tolerance:
         raise ZkitError(
             f"attention and MLP miss a layer's update by {float(missed.max()):.2g} of the state: this model changes "

@@ -48,8 +48,8 @@ def edits(
         model.check_layer(layer)
     if operator == "project":
         units, targets = v.unit().vectors, (alpha * v).vectors
-        return [Edit("layer", l, _projection(units[l], targets[l]), where, sound=True) for l in v.layers]
-    return [] if alpha == 0 else [add("layer", layer, alpha * v.vectors[layer], where) for layer in v.layers]
+        return [Edit("resid_post", l, _projection(units[l], targets[l]), where, sound=True) for l in v.layers]
+    return [] if alpha == 0 else [add("resid_post", layer, alpha * v.vectors[layer], where) for layer in v.layers]
 
 
 def steer(
@@ -91,4 +91,4 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
         bias = shift if down.bias is None else down.bias + shift
         down.bias = nn.Parameter(bias.clone(), requires_grad=False)
 
-    return folded(model, change, edits(model, v, alpha, first_token=True), "layer")
+    return folded(model, change, edits(model, v, alpha, first_token=True), "resid_post")

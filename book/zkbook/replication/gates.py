@@ -18,13 +18,13 @@ _OF_THE_EMBEDDED = {"baseline": "baseline", "chat": "chat_energy"}
 
 def count(host: Host, figures: Figures) -> Answers:
     """Gates in the model, one for each neuron of each feed-forward layer."""
-    layers, width = host.model.n_layers, host.model.width("down_proj_in")
+    layers, width = host.model.n_layers, host.model.width("mlp_act")
     return {key: [Measured(value=layers * width, where=f"{layers} layers of {width:,}")] for key in figures}
 
 
 def initial_draw(host: Host, figures: Figures) -> Answers:
     """Standard deviation of the logits that training starts from, and of the gates that they make."""
-    drawn = Gates(initial_logits(host.model.n_layers, host.model.width("down_proj_in")))
+    drawn = Gates(initial_logits(host.model.n_layers, host.model.width("mlp_act")))
     spread = f"their gates: {drawn.statistics()['std']:.3f}"
     return {key: [Measured(value=float(drawn.logits.std()), n=drawn.logits.numel(), where=spread)] for key in figures}
 

@@ -44,7 +44,7 @@ def patching(host: Host, figures: Figures) -> Answers:
     every = parse("all", first_token=True)
 
     def edited(arm: Arm) -> list[Edit]:
-        return [patch("layer", arm.layer, mean[:, arm.layer], _space(host, arm), every)]
+        return [patch("resid_post", arm.layer, mean[:, arm.layer], _space(host, arm), every)]
 
     new = host.published.measures["patching"].tokens
     english, patches = asked.prompts["en"], [[], *map(edited, arms)]

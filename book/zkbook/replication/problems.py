@@ -53,7 +53,7 @@ def problems(host: Host) -> Asked:
 def token_states(host: Host, asked: Asked) -> dict[str, list[Float[Tensor, "n_tokens n_layers d"]]]:
     """The layers' outputs at every token of every prompt, by language; kept in the host's folder."""
     return {
-        lang: extract(host.model, asked.prompts[lang], ["layer"], asked.chat, host.folder / "states")["layer"]
+        lang: extract(host.model, asked.prompts[lang], ["resid_post"], asked.chat, host.folder / "states")["resid_post"]
         for lang in LANGUAGES
     }
 
