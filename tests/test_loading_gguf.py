@@ -206,7 +206,7 @@ def spoilt(tmp_path, file, kind):
         ("unknown version", "is not a whole GGUF file"),
         ("scrambled", "is not a whole GGUF file"),
         ("architecture", "transformers does not read .*zebra"),
-        ("controlvector", r"control vector; read it with zkit\.steering\.SteeringVector\.from_gguf"),
+        ("controlvector", r"control vector; read it with zkit\.steering\.read_gguf"),
         ("tokenizer", "has no tokenizer"),
         ("parts", r"is one of 3 parts; join them first"),
         ("no tensors", "holds no model"),

@@ -13,7 +13,7 @@ from tiny_book import zkit as shell
 
 import zkit
 from zkit.__main__ import main
-from zkit.steering import STYLES, SteeringVector, actadd, alpha_for, diagnose, reference_norms, steer
+from zkit.steering import STYLES, SteeringVector, actadd, alpha_for, diagnose, reference_norms, steer, write_gguf
 from zkit.steering.diagnose import QUESTIONS
 
 PROMPTS = ["Explain what a mutex is.", "Tell me about a river."]
@@ -97,7 +97,7 @@ def test_own_instructions_positions_and_the_sink(capsys, embedded):
 def test_vectors_from_files_of_both_formats(capsys, embedded, tmp_path):
     v = actadd(embedded, "dry-wit", [4, 6])
     v.save(tmp_path / "v.safetensors")
-    v.to_gguf(tmp_path / "v.gguf")
+    write_gguf(v, tmp_path / "v.gguf")
     for name in ("v.safetensors", "v.gguf"):
         head, answers = headed(say(capsys, "steer", "--vector", tmp_path / name, "--alpha", 1.5, *ASK))
         assert answers == answered(embedded, v, 1.5, 12)
@@ -234,7 +234,7 @@ def test_bad_input_ends_in_one_line(capsys, tmp_path, monkeypatch, words, messag
         "zero": SteeringVector({1: torch.zeros(128)}),
     }.items():
         v.save(f"{name}.safetensors")
-    SteeringVector({1: torch.ones(64)}).to_gguf("wide.gguf")
+    write_gguf(SteeringVector({1: torch.ones(64)}), "wide.gguf")
     for name in ("text.gguf", "text.safetensors"):
         (tmp_path / name).write_text("no vector")
     ask = ["--prompt", "Hi"] if words[0] == "steer" else []

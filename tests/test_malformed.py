@@ -14,6 +14,7 @@ import signal
 import struct
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from zkit.errors import ZkitError
 from zkit.gating import Gates, initial_logits, load, read_jsonl, save
 from zkit.gating.progress import Progress, Step
 from zkit.reading import shown
-from zkit.steering import SteeringVector
+from zkit.steering import SteeringVector, read_gguf, write_gguf
 from zkit.steering.lenses import Lens, count, read_lenses
 
 SECONDS, MEMORY = 5, 200 * 2**20
@@ -752,7 +753,7 @@ def test_bad_vectors(tmp_path, kind):
 def test_what_could_not_be_read_is_not_written(tmp_path):
     for note in ({"pairs": 3}, {"a": "\ud800"}, {3: "a"}):
         v = SteeringVector({1: torch.ones(4)}, note)
-        for write_to in (v.save, v.to_gguf):
+        for write_to in (v.save, partial(write_gguf, v)):
             with pytest.raises(ZkitError, match="the vector's note"):
                 write_to(tmp_path / "v")
     for note in ({"scale": 3}, {"loss": float("nan")}, {"a": "\ud800"}):
@@ -826,14 +827,14 @@ BAD_CONTROLS = {
 
 @cases(CONTROLS)
 def test_control_vectors_are_read(tmp_path, kind):
-    found = SteeringVector.from_gguf(put(tmp_path / "v.gguf", CONTROLS[kind]))
+    found = read_gguf(put(tmp_path / "v.gguf", CONTROLS[kind]))
     assert torch.equal(found.vectors[3], torch.ones(4))
 
 
 @cases(BAD_CONTROLS)
 def test_bad_control_vectors(tmp_path, kind):
     contents, message = BAD_CONTROLS[kind]
-    refused(SteeringVector.from_gguf, put(tmp_path / "v.gguf", contents), message)
+    refused(read_gguf, put(tmp_path / "v.gguf", contents), message)
 
 
 # --------------------------------------------------------------------------------------------- checkpoints of training
@@ -981,7 +982,7 @@ def test_what_is_wrong_a_million_times_is_said_once(tmp_path):
 
 READERS = {
     "texts": read_jsonl, "lenses": read_lenses, "ledger": Ledger.load, "ledger in JSON": Ledger.read, "gates": load,
-    "vector": SteeringVector.load, "control vector": SteeringVector.from_gguf,
+    "vector": SteeringVector.load, "control vector": read_gguf,
 }  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def test_a_sweep_and_its_judgement_name_refusals(embedded, monkeypatch):
     )
     [declined] = embedded.generate(prompts[1:], 24)
     v = SteeringVector({3: torch.ones(128)})
-    table = sweep(embedded, v, [0.0], prompts, max_new_tokens=24, refusals=own)
+    table = sweep(embedded, v, prompts, alphas=[0.0], max_new_tokens=24, refusals=own)
     assert table["reply"].tolist()[1] == "refusal" and table["reply"].tolist()[0] != "refusal"
     for frame in (table, table.drop(columns="reply")):
         found = judge_texts(embedded, prompts, frame, table["text"].tolist(), own)

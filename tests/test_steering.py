@@ -92,7 +92,7 @@ def test_the_share_of_the_residual_follows_a_planted_sink_and_the_dose_does_not(
     assert math.isclose(steering.residual_share(2.0, v, plain), 2 * v.norm / plain)
     with planted(model, direction(model)):
         [sunk] = steering.geometry(model, v)["mean_norm"]
-        usual = reference_norms(model)
+        usual = reference_norms(model, list(NEUTRAL))
     assert steering.residual_share(2.0, v, sunk) < steering.residual_share(2.0, v, plain) / 5
     assert dose(2.0, v, usual) > dose(2.0, v, reference_norms(model)) / 2
     with pytest.raises(zkit.ZkitError, match="mean norm is 0"):
@@ -111,9 +111,28 @@ def test_doses():
     assert math.isclose(dose(1.0, 5 * v, usual), dose(5.0, v, usual), rel_tol=1e-6)
 
 
+def test_a_dose_is_an_alpha_by_the_norms_of_the_model_as_it_is():
+    model, v = tiny.model(), vector((1, 3))
+    with steer(model, v), pytest.raises(zkit.ZkitError, match="of 'tiny-qwen3' as it is, and a block edits it"):
+        edits(model, v.at(1), dose=0.3)
+    usual = reference_norms(model)
+    alpha = alpha_for(0.3, v.at(1), usual)
+    with steer(model, v.at(1), alpha):
+        want = model.generate(PROMPTS, 5)
+    with steer(model, v.at(1), dose=0.3):
+        assert model.generate(PROMPTS, 5) == want
+        assert torch.equal(reference_norms(model), usual)  # measured before
+    with torch.no_grad():
+        model.hf.get_input_embeddings().weight.mul_(3)
+    assert not torch.allclose(reference_norms(model), usual)
+    for match, options in (("not both", {"alpha": 1.0, "dose": 0.3}), (r"layers \[1, 3\]; take one", {"dose": 0.3})):
+        with pytest.raises(zkit.ZkitError, match=match):
+            steer(model, v, **options)
+
+
 def test_a_sweep_is_generation_arm_by_arm():
     model, v, alphas = tiny.shared(), vector((1, 3)), [-2.0, 0.0, 4.0]
-    table = sweep(model, v, alphas, PROMPTS, max_new_tokens=5, batch_size=5)
+    table = sweep(model, v, PROMPTS, alphas=alphas, max_new_tokens=5, batch_size=5)
     assert list(table.columns) == ["layer", "alpha", "dose", "prompt", "text", "words", "tokens", "truncated", "reply"]
     assert len(table) == 2 * 3 * 2
     usual = reference_norms(model)
@@ -128,11 +147,11 @@ def test_a_sweep_is_generation_arm_by_arm():
 
 def test_a_sweep_of_doses_and_its_options():
     model, v, usual = tiny.shared(), vector((0, 2)), torch.full((4,), 6.0)
-    table = sweep(model, v, None, PROMPTS[:1], doses=np.array([-0.5, 1.0]), reference=usual, max_new_tokens=3)
+    table = sweep(model, v, PROMPTS[:1], doses=np.array([-0.5, 1.0]), reference=usual, max_new_tokens=3)
     assert table.dose.round(6).tolist() == [-0.5, 1.0] * 2
     assert table.alpha.round(5).tolist() == [-1.0, 2.0] * 2
     prompt_only = sweep(
-        model, v.at(0), [8.0], PROMPTS, positions="prompt", first_token=True, reference=usual, max_new_tokens=3
+        model, v.at(0), PROMPTS, alphas=[8.0], positions="prompt", first_token=True, reference=usual, max_new_tokens=3
     )
     with steer(model, v.at(0), 8.0, positions="prompt", first_token=True):
         assert prompt_only.text.tolist() == model.generate(PROMPTS, 3)
@@ -154,16 +173,16 @@ def test_bad_input():
         "no layer '3' ": lambda: actadd(model, "terse", layer="3"),
         "no layers asked": lambda: actadd(model, "terse", layer=[]),
         "alpha is nan": lambda: edits(model, v, math.nan),
-        "alpha is inf": lambda: sweep(model, v, [1.0, math.inf], PROMPTS),
+        "alpha is inf": lambda: sweep(model, v, PROMPTS, alphas=[1.0, math.inf]),
         "vector added at resid_post of layer 1 is not finite": lambda: edits(model, v, 1e39),
         "has width 16, 'tiny-qwen3' has d_model 32": lambda: edits(model, SteeringVector({0: torch.ones(16)}), 0),
         "no layer 7 ": lambda: edits(model, SteeringVector({7: torch.ones(32)})),
         "unknown positions 'everywhere'": lambda: edits(model, v, positions="everywhere"),
-        "give a list of alphas, or alphas=None": lambda: sweep(model, v, None, PROMPTS),
-        "must not be empty": lambda: sweep(model, v, [], PROMPTS),
-        "alphas=None and a list of doses": lambda: sweep(model, v, [1.0], PROMPTS, doses=[1.0]),
-        "list of prompts is empty": lambda: sweep(model, v, [1.0], []),
-        "got the string 'Hi'": lambda: sweep(model, v, [1.0], "Hi"),
+        "give a list alphas=... or a list doses=...": lambda: sweep(model, v, PROMPTS),
+        "must not be empty": lambda: sweep(model, v, PROMPTS, doses=[]),
+        "list alphas=... or a list": lambda: sweep(model, v, PROMPTS, alphas=[1.0], doses=[1.0]),
+        "list of prompts is empty": lambda: sweep(model, v, [], alphas=[1.0]),
+        "got the string 'Hi'": lambda: sweep(model, v, "Hi", alphas=[1.0]),
         "no alpha gives a zero vector": lambda: alpha_for(1.0, 0 * v, usual),
         "this vector has layers": lambda: dose(1.0, vector((0, 1)), usual),
         "have 4 layers, the vector speaks of layer 9": lambda: dose(1.0, SteeringVector({9: torch.ones(3)}), usual),

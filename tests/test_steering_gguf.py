@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reference import TOLERANCE, Addition, few, logits, selector
 
 import zkit
-from zkit.steering import SteeringVector
+from zkit.steering import SteeringVector, read_gguf, write_gguf
 
 ARCHITECTURE, HINT, COUNT = "general.architecture", "controlvector.model_hint", "controlvector.layer_count"
 NOTE = {"method": "actadd", "model": "tiny-qwen3", "positive": "Be brief。"}
@@ -67,18 +67,18 @@ texts = st.text(st.characters(codec="utf-8"), max_size=9)
 def test_there_and_back_keeps_every_bit(tmp_path_factory, layers, scale, note, hint):
     first, second = (tmp_path_factory.mktemp("v") / "v.gguf" for _ in range(2))
     v = SteeringVector({l: scale * torch.randn(5) for l in layers}, note)
-    v.to_gguf(first, hint)
-    back = SteeringVector.from_gguf(str(first))
+    write_gguf(v, first, hint)
+    back = read_gguf(str(first))
     assert same(back, v)
     assert dict(back.note) == {**note, **({"model_hint": hint} if hint else {})}
-    back.to_gguf(str(second))
+    write_gguf(back, str(second))
     assert second.read_bytes() == first.read_bytes()
     assert os.listdir(first.parent) == [first.name]
 
 
 def test_the_plain_package_reads_the_expected_keys(tmp_path):
     v = vector((11, 2, 5))
-    v.to_gguf(tmp_path / "v.gguf")
+    write_gguf(v, tmp_path / "v.gguf")
     keys, directions = contents(tmp_path / "v.gguf")
     assert json.loads(keys.pop("zkit.note")) == NOTE
     assert keys == {ARCHITECTURE: "controlvector", HINT: "tiny-qwen3", COUNT: 3}
@@ -97,9 +97,9 @@ def test_the_hint_is_the_one_given_or_the_notes_or_empty(tmp_path):
         ({"model": "a", "model_hint": "b"}, "", "b"),
         ({"model": "a", "model_hint": "b"}, "qwen3", "qwen3"),
     ):
-        vector(note=note).to_gguf(path, model_hint=given_hint)
+        write_gguf(vector(note=note), path, model_hint=given_hint)
         assert contents(path)[0][HINT] == expected  # there even if empty: repeng refuses a file without it
-        SteeringVector.from_gguf(path).to_gguf(path)
+        write_gguf(read_gguf(path), path)
         assert contents(path)[0][HINT] == expected
 
 
@@ -109,8 +109,8 @@ def test_awkward_values_survive(tmp_path):
     views = torch.arange(10.0).reshape(5, 2)[:, 1]
     narrow = torch.tensor([1.0, 2, 3, 4, 0.1]).bfloat16()
     v = SteeringVector({1: edge, 2: views, 3: views.clone().requires_grad_(), 4: narrow})
-    v.to_gguf(tmp_path / "v.gguf")
-    back = SteeringVector.from_gguf(tmp_path / "v.gguf")
+    write_gguf(v, tmp_path / "v.gguf")
+    back = read_gguf(tmp_path / "v.gguf")
     assert back.vectors[1].numpy().tobytes() == edge.numpy().tobytes()
     assert torch.equal(back.vectors[2], views)
     assert torch.equal(back.vectors[3], views)
@@ -120,15 +120,15 @@ def test_awkward_values_survive(tmp_path):
 
 def test_a_factor_is_baked_in(tmp_path):
     v = vector()
-    (2 * v).to_gguf(tmp_path / "v.gguf")
+    write_gguf(2 * v, tmp_path / "v.gguf")
     assert np.array_equal(contents(tmp_path / "v.gguf")[1]["direction.3"], 2 * v.vectors[3].numpy())
-    assert same(SteeringVector.from_gguf(tmp_path / "v.gguf"), v + v)
+    assert same(read_gguf(tmp_path / "v.gguf"), v + v)
 
 
 def test_what_is_read_does_not_hang_on_the_file(tmp_path):
     v, path = vector(), tmp_path / "v.gguf"
-    v.to_gguf(path)
-    back = SteeringVector.from_gguf(path)
+    write_gguf(v, path)
+    back = read_gguf(path)
     with path.open("r+b") as file:
         file.write(b"\0" * path.stat().st_size)
     assert torch.equal(back.vectors[3], v.vectors[3])
@@ -137,14 +137,14 @@ def test_what_is_read_does_not_hang_on_the_file(tmp_path):
 def test_direction_n_at_the_output_of_layer_n_is_steering_with_the_sink(tmp_path):
     """What llama.cpp does with the file, done by hand: direction.n after layer n, counted from 0, at every token."""
     model = tiny.shared()
-    vector().to_gguf(tmp_path / "v.gguf")
+    write_gguf(vector(), tmp_path / "v.gguf")
     ids = model.tokenizer("Why are there tides", add_special_tokens=False)["input_ids"]
     everywhere = selector("all", first_token=True)
     by_hand = [
         Addition(int(name.split(".")[1]), torch.from_numpy(direction), everywhere)
         for name, direction in contents(tmp_path / "v.gguf")[1].items()
     ]
-    with zkit.steer(model, SteeringVector.from_gguf(tmp_path / "v.gguf"), first_token=True):
+    with zkit.steer(model, read_gguf(tmp_path / "v.gguf"), first_token=True):
         steered = model.hf(input_ids=torch.tensor([ids])).logits[0]
     assert torch.allclose(steered, logits(model, ids, len(ids), by_hand), atol=TOLERANCE, rtol=0)
     assert not torch.allclose(steered, logits(model, ids, len(ids)), atol=TOLERANCE, rtol=0)
@@ -153,35 +153,37 @@ def test_direction_n_at_the_output_of_layer_n_is_steering_with_the_sink(tmp_path
 def test_a_foreign_control_vector(tmp_path):
     """As repeng writes one: no note, and the directions in any order."""
     tensors = {"direction.12": one(), "direction.3": -one()}
-    v = SteeringVector.from_gguf(foreign(tmp_path / "v.gguf", tensors, texts={HINT: "mistral"}))
+    v = read_gguf(foreign(tmp_path / "v.gguf", tensors, texts={HINT: "mistral"}))
     assert v.layers == [3, 12]
     assert torch.equal(v.vectors[12], torch.tensor([1.0, 2, 3, 4]))
     assert torch.equal(v.vectors[3], -v.vectors[12])
     assert dict(v.note) == {"model": "mistral"}
     for odd in ({}, {HINT: 7, "zkit.note": 7}):
-        assert dict(SteeringVector.from_gguf(foreign(tmp_path / "bare.gguf", tensors, texts=odd)).note) == {}
+        assert dict(read_gguf(foreign(tmp_path / "bare.gguf", tensors, texts=odd)).note) == {}
 
 
 def test_a_swapped_byte_order_is_read(tmp_path):
     foreign(tmp_path / "big", {"direction.1": one()}, endian=GGUFEndian.BIG)
-    assert torch.equal(SteeringVector.from_gguf(tmp_path / "big").vectors[1], torch.tensor([1.0, 2, 3, 4]))
+    assert torch.equal(read_gguf(tmp_path / "big").vectors[1], torch.tensor([1.0, 2, 3, 4]))
 
 
 def test_layer_0_cannot_be_exported(tmp_path):
     with pytest.raises(zkit.ZkitError, match=r"refuses a vector at layer 0; keep the others with \.at\(2, 5\)"):
-        vector((0, 2, 5)).to_gguf(tmp_path / "v.gguf")
+        write_gguf(vector((0, 2, 5)), tmp_path / "v.gguf")
     with pytest.raises(zkit.ZkitError, match=r"layer 0; make the vector at a later layer"):
-        vector((0,)).to_gguf(tmp_path / "v.gguf")
+        write_gguf(vector((0,)), tmp_path / "v.gguf")
     assert os.listdir(tmp_path) == []
-    vector((0, 2, 5)).at(2, 5).to_gguf(tmp_path / "v.gguf")
+    write_gguf(vector((0, 2, 5)).at(2, 5), tmp_path / "v.gguf")
 
 
 def test_missing_folders_and_files(tmp_path):
     with pytest.raises(zkit.ZkitError, match=r"there is no folder .*nowhere .*make it first"):
-        vector().to_gguf(tmp_path / "nowhere" / "v.gguf")
+        write_gguf(vector(), tmp_path / "nowhere" / "v.gguf")
     for nothing in (tmp_path / "nothing.gguf", tmp_path):
-        with pytest.raises(zkit.ZkitError, match=rf"no control vector at {nothing}; write one with \.to_gguf"):
-            SteeringVector.from_gguf(nothing)
+        with pytest.raises(
+            zkit.ZkitError, match=rf"no control vector at {nothing}; write one with zkit\.steering\.write_gguf"
+        ):
+            read_gguf(nothing)
 
 
 def test_files_that_are_no_whole_gguf(tmp_path):
@@ -190,17 +192,17 @@ def test_files_that_are_no_whole_gguf(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     for name in ("safetensors", "text", "empty"):
         with pytest.raises(zkit.ZkitError, match=rf"{name} is not a whole GGUF file .*again"):
-            SteeringVector.from_gguf(tmp_path / name)
+            read_gguf(tmp_path / name)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
     path = tmp_path / "v.gguf"
-    vector().to_gguf(path)
+    write_gguf(vector(), path)
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(zkit.ZkitError, match=r"v\.gguf"):
-            SteeringVector.from_gguf(path)
+            read_gguf(path)
 
 
 def quantised(path):
@@ -238,13 +240,13 @@ def test_what_no_control_vector_holds_is_refused(tmp_path, kind):
     make, message = BAD[kind]
     make(tmp_path / "bad.gguf")
     with pytest.raises(zkit.ZkitError, match=rf"bad\.gguf.*{message}"):
-        SteeringVector.from_gguf(tmp_path / "bad.gguf")
+        read_gguf(tmp_path / "bad.gguf")
 
 
 @pytest.mark.parametrize("where", ["gguf.GGUFWriter.write_tensors_to_file", "zkit.writing.os.replace"])
 def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_scraps(tmp_path, monkeypatch, where):
     path, old = tmp_path / "v.gguf", vector(seed=1)
-    old.to_gguf(path)
+    write_gguf(old, path)
 
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -252,15 +254,15 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_scraps(tmp_path, mo
     monkeypatch.setattr(where, full)
     for target in (path, tmp_path / "new.gguf"):
         with pytest.raises(zkit.ZkitError, match=rf"no room on the disk for .*{target.name} \(No space left"):
-            vector(seed=2).to_gguf(target)
+            write_gguf(vector(seed=2), target)
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["v.gguf"]
-    assert same(SteeringVector.from_gguf(path), old)
+    assert same(read_gguf(path), old)
 
 
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
-    vector().to_gguf(tmp_path / "v.gguf")
+    write_gguf(vector(), tmp_path / "v.gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)
-    for use in (lambda: vector().to_gguf(tmp_path / "w.gguf"), lambda: SteeringVector.from_gguf(tmp_path / "v.gguf")):
+    for use in (lambda: write_gguf(vector(), tmp_path / "w.gguf"), lambda: read_gguf(tmp_path / "v.gguf")):
         with pytest.raises(zkit.ZkitError, match=r'pip install "zkit\[gguf\]"'):
             use()

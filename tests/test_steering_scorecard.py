@@ -348,7 +348,7 @@ def test_a_diagnosis_never_recommends_a_dose_that_breaks_answers(diagnosis, embe
     assert larger[0] > SAFE
     questions, unsteered = list(QUESTIONS[:6]), embedded.generate(QUESTIONS[:6], 24)
     v = actadd(embedded, style, found.layer)
-    texts = sweep(embedded, v, [found.alpha], questions, max_new_tokens=24)
+    texts = sweep(embedded, v, questions, alphas=[found.alpha], max_new_tokens=24)
     again = judge_texts(embedded, questions, texts, unsteered)
     assert again["broken"].mean() <= SAFE
     assert again["changed"].mean() == pytest.approx(curve.loc[found.dose, "changed"])

@@ -3,6 +3,7 @@
 import ast
 import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import disks
@@ -19,14 +20,14 @@ from zkit.errors import ZkitError
 from zkit.gating import Gates, Text, save, train
 from zkit.gating.checkpoints import save_half
 from zkit.gating.progress import Progress
-from zkit.steering import SteeringVector
+from zkit.steering import SteeringVector, write_gguf
 
 V, GATES = SteeringVector({1: torch.ones(64)}), Gates(torch.zeros(2, 8))
 LEFT = {"parameters": {}, "model": None, "versions": {}, "stats": {}, "claims": []}
 WRITERS = {
     "a text": lambda path: writing.write(path, "new"),
     "a vector": V.save,
-    "a control vector": V.to_gguf,
+    "a control vector": partial(write_gguf, V),
     "a folder of gates": lambda path: save(GATES, path),
     "gates in float16": lambda path: save_half(GATES, path),
     "results": lambda path: results.save(path, LEFT),

@@ -71,7 +71,8 @@ def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Ten
     if bool((absent & wanted).any()):
         raise ZkitError(
             f"the edit at {item.site} of layer {item.layer} has no source for token "
-            f"{int(places[absent & wanted].min())} of a prompt; give one for each token that it chooses, or choose fewer, such as positions 'prompt'"
+            f"{int(places[absent & wanted].min())} of a prompt; give one for each token that it chooses, or choose "
+            "fewer, such as positions 'prompt'"
         )
     return own
 

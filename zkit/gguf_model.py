@@ -108,7 +108,7 @@ def _reader(file: Path) -> Any:
     if parts and int(parts) > 1:
         raise ZkitError(f"{file} is one of {parts} parts; join them first with `llama-gguf-split --merge`")
     if architecture == "controlvector":
-        raise ZkitError(f"{file} holds a control vector; read it with zkit.steering.SteeringVector.from_gguf")
+        raise ZkitError(f"{file} holds a control vector; read it with zkit.steering.read_gguf")
     if not architecture or not reader.tensors:
         raise ZkitError(f"{file} holds no model (architecture {architecture!r}, {len(reader.tensors)} tensors)")
     if tokens is None or not _value(reader, "tokenizer.ggml.model"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool
@@ -23,6 +23,7 @@ from zkit.sites import PATHS, SITES, at_input
 from zkit.sources import Source, resolve
 from zkit.tokens import content_mask
 
+T = TypeVar("T")
 _NEEDED = ("resid_post", "attn_out", "mlp_out", "mlp_act")
 """Sites that every decoder must have; the others are for those that have them."""
 
@@ -36,7 +37,7 @@ class Model:
     tokenizer: Any
     """The transformers tokenizer."""
     source: Source
-    _read: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+    _read: dict[tuple[str, str, int], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         _ = self.layers  # refuses an architecture whose sites are not found
@@ -208,12 +209,15 @@ class Model:
         named = [closing, self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
         return sorted({int(token) for token in named if token is not None})
 
-    def _of_template(self, what: str, read: Any) -> Any:
-        """What is read off the chat template, once for each template that the tokenizer is given."""
-        key = (what, str(self.tokenizer.chat_template))
+    def once(self, what: str, read: Callable[[], T]) -> T:
+        """What ``read`` gives, kept under the name ``what`` until the weights or the chat template change."""
+        key = (what, str(self.tokenizer.chat_template), sum(p._version for p in self.hf.parameters()))
         if key not in self._read:
-            self._read[key] = read(self.tokenizer, self.id)
+            self._read[key] = read()
         return self._read[key]
+
+    def _of_template(self, what: str, read: Any) -> Any:
+        return self.once(what, lambda: read(self.tokenizer, self.id))
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int = 96, chat: bool = True) -> list[str]:
         """Greedy answers, one per prompt. See :func:`zkit.generation.complete` for token counts and many arms."""

@@ -31,7 +31,7 @@ from torch import Tensor
 
 import zkit
 from zkit import steering
-from zkit.steering import SteeringVector
+from zkit.steering import SteeringVector, read_gguf, write_gguf
 from zkit.steering.preference import asked
 
 LOGITS, VECTORS = 1e-4, 1e-5
@@ -191,10 +191,10 @@ def _files_apart(peer: Any, v: SteeringVector) -> float:
     """Largest difference after their import of our GGUF file, and after our reading of theirs."""
     with tempfile.TemporaryDirectory(prefix="zkit-parity-") as folder:
         ours, theirs = Path(folder) / "ours.gguf", Path(folder) / "theirs.gguf"
-        v.to_gguf(ours, model_hint="qwen3")
+        write_gguf(v, ours, model_hint="qwen3")
         read = peer.ControlVector.import_gguf(ours)
         _control_vector(peer, v).export_gguf(theirs)
-        back = SteeringVector.from_gguf(theirs)
+        back = read_gguf(theirs)
         if read.model_type != "qwen3" or back.note != {"model": "qwen3"} or sorted(read.directions) != back.layers:
             raise SystemExit(f"a hint or a layer was lost: {read.model_type}, {back.note}, {sorted(read.directions)}")
         directions = {layer: torch.from_numpy(np.array(x)) for layer, x in read.directions.items()}

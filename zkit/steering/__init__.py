@@ -9,6 +9,7 @@ from zkit.steering.bleed import ask_lenses, bleed, positive_control, score_bleed
 from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability, stability_interval
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.diagnose import diagnose
+from zkit.steering.gguf import read_gguf, write_gguf
 from zkit.steering.lenses import Lens, lenses, read_lenses
 from zkit.steering.orthogonal import orthogonalise
 from zkit.steering.outcomes import judge_texts, outcomes, phases
@@ -48,6 +49,7 @@ __all__ = [
     "positive_control",
     "preference",
     "random_like",
+    "read_gguf",
     "read_lenses",
     "reference_norms",
     "residual_share",
@@ -58,4 +60,5 @@ __all__ = [
     "stability_interval",
     "steer",
     "sweep",
+    "write_gguf",
 ]

@@ -14,6 +14,7 @@ from zkit.errors import ZkitError
 from zkit.folding import folded
 from zkit.models import Model
 from zkit.positions import Positions, parse
+from zkit.steering.strength import alpha_for, reference_norms
 from zkit.steering.vectors import SteeringVector
 
 Operator = Literal["add", "project"]
@@ -22,20 +23,28 @@ Operator = Literal["add", "project"]
 def edits(
     model: Model,
     v: SteeringVector,
-    alpha: float = 1.0,
+    alpha: float | None = None,
     positions: str | Positions = "all",
     first_token: bool = False,
     operator: Operator = "add",
+    *,
+    dose: float | None = None,
 ) -> list[Edit]:
-    """Edits at the output of each layer of ``v``.
+    """Edits at the output of each layer of ``v``, as strong as ``alpha`` says (1 if nothing does), or the ``dose``.
 
+    A dose is alpha |v| over the usual norm of a token at the layer of ``v`` (:func:`zkit.steering.dose`).
     ``"add"``: h <- h + alpha v; alpha = 0 is no edit at all. ``"project"``: h <- h - (h . u) u + alpha v with
     u = v / |v|, which makes the part of the state along v equal to alpha v; alpha = 0 takes the direction away.
-    Raises ZkitError if alpha is not finite, for an unknown operator, a zero vector to project on, and if the vector's
-    layers or width are not the model's.
+    Raises ZkitError for both strengths, a dose of several layers, alpha not finite, an unknown operator, a zero vector
+    to project on, and if the vector's layers or width are not the model's.
     """
     if operator not in get_args(Operator):
         raise ZkitError(f"unknown operator {operator!r}; use {' or '.join(get_args(Operator))}")
+    if alpha is not None and dose is not None:
+        raise ZkitError("give alpha=... or dose=..., not both")
+    if dose is not None:
+        alpha = alpha_for(dose, v, reference_norms(model))
+    alpha = 1.0 if alpha is None else alpha
     if not math.isfinite(alpha):
         raise ZkitError(f"alpha is {alpha}; it must be a finite number")
     if v.width != model.d_model:
@@ -55,13 +64,15 @@ def edits(
 def steer(
     model: Model,
     v: SteeringVector,
-    alpha: float = 1.0,
+    alpha: float | None = None,
     positions: str | Positions = "all",
     first_token: bool = False,
     operator: Operator = "add",
+    *,
+    dose: float | None = None,
 ) -> Block:
-    """Steer everything the model does inside the block. Raises as :func:`edits` does."""
-    return edit(model, edits(model, v, alpha, positions, first_token, operator))
+    """Steer everything the model does inside the block. Arguments and errors are those of :func:`edits`."""
+    return edit(model, edits(model, v, alpha, positions, first_token, operator, dose=dose))
 
 
 def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model"]) -> Change:

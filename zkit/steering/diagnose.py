@@ -103,7 +103,6 @@ def diagnose(
     found = sweep(
         model,
         v.at(layer),
-        None,
         questions,
         doses=[0.0, *ladder],
         reference=usual,

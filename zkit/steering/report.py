@@ -22,6 +22,7 @@ from zkit.steering.actadd import actadd
 from zkit.steering.apply import edits
 from zkit.steering.contrast import Pool
 from zkit.steering.diagnose import QUESTIONS, Diagnosis, diagnose
+from zkit.steering.gguf import read_gguf
 from zkit.steering.strength import alpha_for, dose, reference_norms
 from zkit.steering.styles import Style, find
 from zkit.steering.vectors import SteeringVector
@@ -168,7 +169,7 @@ def _but(kind: str) -> str:
 
 def _read(path: str) -> SteeringVector:
     where = Path(path).expanduser()
-    return SteeringVector.from_gguf(where) if where.suffix == ".gguf" else SteeringVector.load(where)
+    return read_gguf(where) if where.suffix == ".gguf" else SteeringVector.load(where)
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -26,9 +26,22 @@ NEUTRAL = (
 def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, " n_layers"]:
     """The median norm of usual tokens, at the output of each layer: of the messages, and not massive.
 
-    Raises ZkitError as recording does, and if some prompts leave no usual token at a layer.
+    Those of the built-in questions are measured once for a model, outside any block that edits it. Raises ZkitError
+    inside such a block if they were not measured before, for prompts that recording refuses, and if some prompts leave
+    no usual token at a layer.
     """
-    return usual_norms(dissect(model, prompts))
+    if prompts is not NEUTRAL:
+        return usual_norms(dissect(model, prompts))
+
+    def measured() -> Tensor:
+        if trackers(model.decoder):
+            raise ZkitError(
+                f"reference norms are those of {model.id!r} as it is, and a block edits it; ask for them, or for a "
+                "dose, outside of it first"
+            )
+        return usual_norms(dissect(model, NEUTRAL))
+
+    return model.once("reference norms", measured).clone()
 
 
 def usual_norms(found: Sequence[Dissected]) -> Float[Tensor, " n_layers"]:

@@ -24,9 +24,9 @@ from zkit.steering.vectors import SteeringVector
 def sweep(
     model: Model,
     v: SteeringVector,
-    alphas: Sequence[float] | None,
     prompts: Sequence[Prompt],
     *,
+    alphas: Sequence[float] | None = None,
     doses: Sequence[float] | None = None,
     positions: str | Positions = "all",
     first_token: bool = False,
@@ -37,7 +37,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Answers to every prompt at every strength and layer of ``v``, one layer at a time; arms share batches.
 
-    Give ``alphas``, or ``alphas=None`` and ``doses``. Columns: layer, alpha, dose (alpha |v| over ``reference``, the
+    Give ``alphas`` or ``doses``. Columns: layer, alpha, dose (alpha |v| over ``reference``, the
     usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens), reply (its
     class, :data:`zkit.replies.CLASSES`). Count words over answers: a refusal is short, too. ``refusals``: the model's
     own (:func:`zkit.refusals.own_refusals`), elicited if not given. Call it outside any block that steers.
@@ -45,7 +45,7 @@ def sweep(
     """
     strengths = doses if alphas is None else alphas
     if (alphas is None) == (doses is None) or strengths is None or len(strengths) == 0:
-        raise ZkitError("give a list of alphas, or alphas=None and a list of doses; it must not be empty")
+        raise ZkitError("give a list alphas=... or a list doses=...; it must not be empty")
     usual = reference_norms(model) if reference is None else reference
     parts = [v.at(layer) for layer in v.layers]
     arms = [

@@ -134,22 +134,6 @@ class SteeringVector:
         except ZkitError as error:
             raise ZkitError(f"{path}: {error}; save the vector again") from error
 
-    def to_gguf(self, path: str | Path, model_hint: str = "") -> None:
-        """Write a control vector for llama.cpp, which adds it at every token, the first included.
-
-        As :func:`zkit.steering.gguf_file.write`, raises and all.
-        """
-        from zkit.steering import gguf_file
-
-        gguf_file.write(self, path, model_hint)
-
-    @classmethod
-    def from_gguf(cls, path: str | Path) -> SteeringVector:
-        """Read a control vector of llama.cpp, exactly. As :func:`zkit.steering.gguf_file.read`, raises and all."""
-        from zkit.steering import gguf_file
-
-        return gguf_file.read(path)
-
 
 def _term(note: Mapping[str, str]) -> str:
     """A note as part of a sum's. A sum of sums is told flat: quotes within quotes double with every level."""

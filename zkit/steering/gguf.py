@@ -33,7 +33,7 @@ MOST_READS = 20_000
 _NAME = re.compile(r"direction\.([1-9][0-9]*)")
 
 
-def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
+def write_gguf(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
     """Write a control vector; the file appears whole or not at all. A hint becomes part of the note in the file.
 
     Without a hint it is the note's ``model_hint``, else its ``model``, else empty; llama.cpp does not read it.
@@ -62,14 +62,14 @@ def write(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
         writer.write_tensors_to_file()
 
 
-def read(path: str | Path) -> SteeringVector:
+def read_gguf(path: str | Path) -> SteeringVector:
     """Read a control vector exactly, whoever wrote it; of a foreign one the note has the hint as its ``model``.
 
     Raises ZkitError for a missing or damaged file, one that holds something else than a control vector, tensors other
     than ``direction.n`` (n >= 1) of float32 and one width, values that are not finite, and without the package gguf.
     """
     gguf = _package()
-    path = located(path, "control vector", "write one with .to_gguf(path)")
+    path = located(path, "control vector", "write one with zkit.steering.write_gguf")
     size_of(path, LIMIT)
     try:
         reader = _reader(gguf, path)
