@@ -350,7 +350,7 @@ def test_one_file_escapes_and_two_display():
 
 def test_a_terminal_gets_no_control_characters(capsys, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("zkit.steering.report.steered", lambda *_, **__: "one\n\x1b]0;title\x07\u202e\ud800")
+    monkeypatch.setattr("zkit.report.steered", lambda *_, **__: "one\n\x1b]0;title\x07\u202e\ud800")
     assert main(["run", "a\x1b[31m.ipynb"]) == 2
     assert main(["steer", "--prompt", "Hello."]) == 0
     printed = capsys.readouterr()

@@ -14,7 +14,7 @@ from tiny_book import zkit as shell
 import zkit
 from zkit.__main__ import main
 from zkit.steering import STYLES, SteeringVector, actadd, alpha_for, diagnose, reference_norms, steer, write_gguf
-from zkit.steering.diagnose import QUESTIONS
+from zkit.steering.scorecard import QUESTIONS
 
 PROMPTS = ["Explain what a mutex is.", "Tell me about a river."]
 
@@ -163,7 +163,7 @@ def test_the_command_that_diagnose_prints_applies_its_recommendation(capsys, tmp
 def test_an_infinite_dose_is_null_in_json(capsys, tmp_path, monkeypatch):
     import pandas as pd
 
-    from zkit.steering import report
+    from zkit import report
 
     curve = pd.DataFrame({"dose": [0.1], "changed": [0.0]})
     found = report.Diagnosis(

@@ -28,7 +28,7 @@ from zkit.gating import Gates, initial_logits, load, read_jsonl, save
 from zkit.gating.progress import Progress, Step
 from zkit.reading import shown
 from zkit.steering import SteeringVector, read_gguf, write_gguf
-from zkit.steering.lenses import Lens, count, read_lenses
+from zkit.steering.topic_lenses import Lens, count, read_lenses
 
 SECONDS, MEMORY = 5, 200 * 2**20
 """What a refusal may take, in seconds and bytes."""

@@ -13,7 +13,7 @@ from test_laws_sink import direction, planted
 import zkit
 from zkit import steering
 from zkit.steering import STYLES, SteeringVector, actadd, dose, edits, reference_norms, steer, sweep
-from zkit.steering.strength import NEUTRAL, alpha_for
+from zkit.steering.apply import NEUTRAL, alpha_for
 
 PROMPTS = ["Hi", "Explain what a mutex is."]
 

@@ -25,7 +25,7 @@ from zkit.steering import (
     sink_direction,
     steer,
 )
-from zkit.steering.strength import NEUTRAL
+from zkit.steering.apply import NEUTRAL
 
 PROMPTS = ["Hi", "Explain what a mutex is.", "Why are there tides"]
 

@@ -24,8 +24,18 @@ from zkbook.organism.topic_table import topics
 from zkit.errors import ZkitError
 from zkit.stats import bootstrap_ratio, bootstrap_ratio_difference
 from zkit.steering import SteeringVector
-from zkit.steering.bleed import PROBES, ask_lenses, bleed, positive_control, score_bleed, tally
-from zkit.steering.lenses import Lens, count, lenses, read_lenses
+from zkit.steering.topic_lenses import (
+    PROBES,
+    Lens,
+    ask_lenses,
+    bleed,
+    count,
+    lenses,
+    positive_control,
+    read_lenses,
+    score_bleed,
+    tally,
+)
 
 SEA = Lens.of_words("sea", ["ship(s)", "tide(s)", "deep", "deep water", "water", "wolf", "wolves"], "the sea")
 WOOD = Lens.of_pattern("wood", r"(?i)\b(oak|elm)s?\b", "woods")

@@ -5,8 +5,8 @@ import torch
 
 import zkit
 from zkit.steering import SteeringVector, stability
-from zkit.steering.orthogonal import orthogonalise
 from zkit.steering.relations import analogy_hits, shuffled_stability
+from zkit.steering.vectors import orthogonalise
 
 
 def several(*rows, layers=(1, 3)):

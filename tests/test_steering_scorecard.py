@@ -38,10 +38,9 @@ from zkit.steering import (
     steer,
     sweep,
 )
-from zkit.steering.diagnose import QUESTIONS
-from zkit.steering.outcomes import COLLAPSE, SAFE
-from zkit.steering.strength import NEUTRAL
-from zkit.steering.texts import surprise, topic_cosines
+from zkit.steering.apply import NEUTRAL
+from zkit.steering.scorecard import QUESTIONS
+from zkit.steering.texts import COLLAPSE, SAFE, surprise, topic_cosines
 
 NEVER = math.inf
 
@@ -357,7 +356,7 @@ def test_a_diagnosis_never_recommends_a_dose_that_breaks_answers(diagnosis, embe
 
 
 def test_no_dose_above_one_that_breaks_answers_is_recommended(embedded, monkeypatch):
-    module = import_module("zkit.steering.diagnose")  # the package's name is the function's
+    module = import_module("zkit.steering.scorecard")  # the package's name is the function's
 
     def sound_again(*arguments):
         found = judge_texts(*arguments)

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def steer(options: argparse.Namespace) -> int:
     """Print answers without and with a steering vector."""
-    from zkit.steering import report
+    from zkit import report
 
     text = report.steered(
         options.prompt,
@@ -41,7 +41,7 @@ def steer(options: argparse.Namespace) -> int:
 
 def diagnose(options: argparse.Namespace) -> int:
     """Print how a style can be steered in a model: a layer, a strength, and why."""
-    from zkit.steering import report
+    from zkit import report
 
     print(visible(report.diagnosed(**_contrast(options), questions=options.question, out=options.json)))
     return 0

@@ -32,7 +32,7 @@ from torch import Tensor
 import zkit
 from zkit import steering
 from zkit.steering import SteeringVector, read_gguf, write_gguf
-from zkit.steering.preference import asked
+from zkit.steering.scorecard import asked
 
 LOGITS, VECTORS = 1e-4, 1e-5
 ALPHAS = (-2.0, 0.5, 2.0)
@@ -129,7 +129,7 @@ def _largest(*differences: float) -> float:
 
 def _pairs(style: steering.Style) -> tuple[list[str], list[str]]:
     """Questions of different lengths with either instruction before them."""
-    one, other = zip(*(asked(style, question) for question in steering.strength.NEUTRAL), strict=True)
+    one, other = zip(*(asked(style, question) for question in steering.apply.NEUTRAL), strict=True)
     return list(one), list(other)
 
 

@@ -15,8 +15,8 @@ from tests.benchmarks.side_by_side import ratio
 from zkbook import organism
 from zkit import steering
 from zkit.steering import STYLES, SteeringVector
-from zkit.steering.preference import asked
-from zkit.steering.strength import NEUTRAL
+from zkit.steering.apply import NEUTRAL
+from zkit.steering.scorecard import asked
 from zkit.tokens import MASSIVE
 
 N_PAIRS, BATCH = 24, 32

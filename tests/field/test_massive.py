@@ -7,7 +7,7 @@ import torch
 import zkit
 from zkit.stats import bootstrap_mean
 from zkit.steering import STYLES, actadd, alpha_for, edits, poles, preference, reference_norms, sink
-from zkit.steering.diagnose import QUESTIONS
+from zkit.steering.scorecard import QUESTIONS
 from zkit.tokens import MASSIVE
 
 LAYERS = (8, 12, 16)

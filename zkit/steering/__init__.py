@@ -3,23 +3,23 @@
 Source: Turner et al. 2023 (ActAdd); the styles and the literal recipe are those of the qwen3-steering project.
 """
 
-from zkit.steering.actadd import actadd
-from zkit.steering.apply import edits, fold, steer
-from zkit.steering.bleed import ask_lenses, bleed, positive_control, score_bleed
-from zkit.steering.contrast import contrasts, length_matched, mean_difference, stability, stability_interval
+from zkit.steering.apply import alpha_for, dose, edits, fold, plan, reference_norms, residual_share, steer
+from zkit.steering.contrast import (
+    STYLES,
+    Style,
+    actadd,
+    contrasts,
+    length_matched,
+    mean_difference,
+    stability,
+    stability_interval,
+)
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
-from zkit.steering.diagnose import diagnose
 from zkit.steering.gguf import read_gguf, write_gguf
-from zkit.steering.lenses import Lens, lenses, read_lenses
-from zkit.steering.orthogonal import orthogonalise
-from zkit.steering.outcomes import judge_texts, outcomes, phases
-from zkit.steering.plans import plan
-from zkit.steering.preference import poles, preference
-from zkit.steering.scorecard import bands, geometry
-from zkit.steering.strength import alpha_for, dose, reference_norms, residual_share
-from zkit.steering.styles import STYLES, Style
-from zkit.steering.sweep import sweep
-from zkit.steering.vectors import SteeringVector
+from zkit.steering.scorecard import bands, diagnose, geometry, poles, preference
+from zkit.steering.texts import judge_texts, outcomes, phases, sweep
+from zkit.steering.topic_lenses import Lens, ask_lenses, bleed, lenses, positive_control, read_lenses, score_bleed
+from zkit.steering.vectors import SteeringVector, orthogonalise
 
 __all__ = [
     "STYLES",

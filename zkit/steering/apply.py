@@ -1,21 +1,98 @@
-"""Apply a steering vector: as edits, as a context, or folded into a copy of the model."""
+"""Apply a steering vector, so strong: as edits, as a context, folded into a copy of the model, or over several layers.
+
+Alpha says little between layers and models; the dose, alpha |v| over the usual norm of a token, compares them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zkit.anatomies import Dissected, dissect
 from zkit.edits import Block, Change, Edit, add, edit
 from zkit.errors import ZkitError
 from zkit.folding import folded
 from zkit.models import Model
 from zkit.positions import Positions, parse
-from zkit.steering.strength import alpha_for, reference_norms
+from zkit.prompts import Prompt
 from zkit.steering.vectors import SteeringVector
+
+NEUTRAL = (
+    "Explain what a mutex is.",
+    "How does bread rise?",
+    "Why are there tides?",
+    "What is photosynthesis?",
+)
+"""Questions without a style, for reference norms."""
+
+
+def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, " n_layers"]:
+    """The median norm of usual tokens, at the output of each layer: of the messages, and not massive.
+
+    Those of the built-in questions are measured once for a model, outside any block that edits it. Raises ZkitError
+    inside such a block if they were not measured before, for prompts that recording refuses, and if some prompts leave
+    no usual token at a layer.
+    """
+    if prompts is not NEUTRAL:
+        return usual_norms(dissect(model, prompts))
+
+    def measured() -> Tensor:
+        if trackers(model.decoder):
+            raise ZkitError(
+                f"reference norms are those of {model.id!r} as it is, and a block edits it; ask for them, or for a "
+                "dose, outside of it first"
+            )
+        return usual_norms(dissect(model, NEUTRAL))
+
+    return model.once("reference norms", measured).clone()
+
+
+def usual_norms(found: Sequence[Dissected]) -> Float[Tensor, " n_layers"]:
+    """The median norm of the usual tokens of some prompts, at each layer. Raises ZkitError where there is none."""
+    norms, usual = (torch.cat([getattr(part, name) for part in found]) for name in ("norms", "usual"))
+    if not bool(usual.any(0).all()):
+        raise ZkitError("the prompts have no token of a message that is not massive; give longer ones")
+    return torch.where(usual, norms, torch.nan).nanmedian(dim=0).values
+
+
+def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
+    """alpha |v| over the usual norm of a token at the layer: the size of the change as a share of the state.
+
+    ``v`` has one layer; ``reference`` is :func:`reference_norms`. Signed as alpha. Raises ZkitError for several layers.
+    """
+    return alpha * v.norm / _usual(v, reference)
+
+
+def residual_share(alpha: float, v: SteeringVector, mean_norm: float) -> float:
+    """alpha |v| over the mean norm of all tokens, the first included: the published "percent of the residual".
+
+    ``mean_norm`` is that of the vector's layer: the column of :func:`zkit.steering.geometry`, or a published figure.
+    Where some tokens are massive the mean is mostly theirs, and the share says little about a usual token; the dose
+    does. Raises ZkitError for several layers, and for a norm that is not above zero.
+    """
+    if not mean_norm > 0:
+        raise ZkitError(f"the mean norm is {mean_norm}; it must be above zero")
+    return alpha * v.norm / mean_norm
+
+
+def alpha_for(target: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
+    """The alpha that gives a dose. Raises ZkitError for several layers or a zero vector."""
+    if v.norm == 0:
+        raise ZkitError("no alpha gives a zero vector a dose")
+    return target * _usual(v, reference) / v.norm
+
+
+def _usual(v: SteeringVector, reference: Tensor) -> float:
+    layer = v.layers[0]
+    if layer >= len(reference):
+        raise ZkitError(f"the reference norms have {len(reference)} layers, the vector speaks of layer {layer}")
+    return float(reference[layer])
+
 
 Operator = Literal["add", "project"]
 
@@ -103,3 +180,31 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
         down.bias = nn.Parameter(bias.clone(), requires_grad=False)
 
     return folded(model, change, edits(model, v, alpha, first_token=True), "resid_post")
+
+
+def plan(
+    v: SteeringVector,
+    layers: Sequence[int],
+    *,
+    alpha: float | None = None,
+    dose: float | None = None,
+    reference: Float[Tensor, " n_layers"] | None = None,
+) -> SteeringVector:
+    """The parts of ``v`` at some layers, each scaled to an equal share of one total; steer with it at alpha = 1.
+
+    Give ``alpha``, the total of the factors (the published comparison), or ``dose`` with ``reference``
+    (:func:`zkit.steering.reference_norms`), the total of the doses. Raises ZkitError for both or neither, a dose
+    without reference, no layer or one twice, and layers that ``v`` lacks.
+    """
+    if (alpha is None) == (dose is None) or (dose is None) != (reference is None):
+        raise ZkitError("give a plan alpha=..., or dose=... and reference=...")
+    if len(set(layers)) < max(len(layers), 1):
+        raise ZkitError(f"a plan needs layers, each once; got {list(layers)}")
+    parts = [v.at(layer) for layer in layers]
+    factors = [
+        alpha / len(parts) if alpha is not None else alpha_for(dose / len(parts), part, reference)  # type: ignore
+        for part in parts
+    ]
+    scaled = {p.layers[0]: p.vectors[p.layers[0]] * f for p, f in zip(parts, factors, strict=True)}
+    total = f"alpha {alpha:g}" if alpha is not None else f"dose {dose:g}"
+    return SteeringVector(scaled, {**v.note, "plan": f"{total} over layers {sorted(scaled)}"})

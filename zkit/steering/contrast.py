@@ -1,8 +1,12 @@
-"""Vectors from contrasting prompts: the differences of pairs, their mean, and how well the pairs agree."""
+"""Vectors from contrasting prompts: ActAdd, the mean of the differences of pairs, and how well pairs agree.
+
+Source: Turner et al. 2023 (ActAdd); the four styles are those of the qwen3-steering project.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -16,6 +20,37 @@ from zkit.prompts import Prompt, check_prompts
 from zkit.recording import record
 from zkit.stats import Interval
 from zkit.steering.vectors import SteeringVector
+
+
+@dataclass(frozen=True)
+class Style:
+    """One axis: the instruction that asks for the style and the one that asks for its opposite."""
+
+    positive: str
+    negative: str
+
+
+STYLES = {
+    "terse": Style(
+        "Be extremely concise and technical. No filler words.",
+        "Please explain thoroughly with lots of context and examples.",
+    ),
+    "formal": Style("Respond in precise, formal academic prose.", "Just chat with me casually."),
+    "socratic": Style("Respond only with targeted clarifying questions.", "Give me the answer directly."),
+    "dry-wit": Style(
+        "Respond with dry understatement and laconic precision.", "Be enthusiastic, warm, and encouraging."
+    ),
+}
+
+
+def find(name: str) -> Style:
+    """The style called ``name``. Raises ZkitError for an unknown one."""
+    if name not in STYLES:
+        raise ZkitError(
+            f"unknown style {name!r}; the styles are {', '.join(STYLES)}, or give positive=... and negative=..."
+        )
+    return STYLES[name]
+
 
 Pool = Literal["suffix", "content", "all", "literal", "last", "response"]
 _RECORDED: dict[Pool, dict[str, Any]] = {
@@ -185,3 +220,35 @@ def length_matched(
 
 def _tokens(model: Model, text: str, chat: bool) -> int:
     return int(model.tokenize([text], chat)["attention_mask"].sum())
+
+
+def actadd(
+    model: Model,
+    style: str | None = None,
+    layer: int | Sequence[int] | None = None,
+    *,
+    positive: Prompt | None = None,
+    negative: Prompt | None = None,
+    pool: Pool | None = None,
+    chat: bool = True,
+) -> SteeringVector:
+    """v_l = mean state of the positive prompt - mean state of the negative one, at the output of each layer l.
+
+    Name a style, or give both prompts. ``layer``: one, several, or None for every layer; all of them come from one
+    forward pass. The mean runs over the tokens that the chat template puts after the instruction, because a difference
+    of means that lets in what every prompt begins with measures the lengths of the prompts; ``pool="literal"`` is the
+    published recipe, a mean over every token. Other pools are those of :func:`zkit.steering.contrast.sides`. The vector
+    is not normalised.
+
+    Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
+    whose states do not differ, and as :func:`contrasts` does.
+    """
+    if style is not None and (positive is not None or negative is not None):
+        raise ZkitError("give a style or a pair of prompts, not both")
+    if style is not None:
+        positive, negative = find(style).positive, find(style).negative
+    if positive is None or negative is None:
+        raise ZkitError("give a style, or both positive=... and negative=...")
+    several = list(layer) if isinstance(layer, Iterable) else range(model.n_layers) if layer is None else [layer]
+    v = mean_difference(model, [positive], [negative], list(several), pool=pool, chat=chat)
+    return SteeringVector(v.vectors, {**v.note, "method": "actadd"})

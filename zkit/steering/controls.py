@@ -12,7 +12,7 @@ from zkit.anatomies import dissect
 from zkit.errors import ZkitError
 from zkit.models import Model
 from zkit.prompts import Prompt
-from zkit.steering.strength import NEUTRAL
+from zkit.steering.apply import NEUTRAL
 from zkit.steering.vectors import SteeringVector
 
 

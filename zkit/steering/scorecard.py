@@ -1,8 +1,11 @@
-"""The scorecard of a vector, layer by layer: how long it is beside the states, and how stable."""
+"""Which layer, how strong: the geometry of a vector by layer, what it prefers, and a recommendation with reasons."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import pandas as pd
 import torch
@@ -10,12 +13,81 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkit.anatomies import dissect
+from zkit.batching import Arms
 from zkit.errors import ZkitError
+from zkit.generation import complete, log_probs
 from zkit.models import Model
-from zkit.prompts import Prompt
-from zkit.steering.contrast import stability
-from zkit.steering.strength import NEUTRAL, usual_norms
+from zkit.prompts import Prompt, check_prompts
+from zkit.refusals import Refusals, classes, own_refusals
+from zkit.replies import ANSWERS
+from zkit.steering.apply import NEUTRAL, alpha_for, edits, reference_norms, usual_norms
+from zkit.steering.contrast import Style, actadd, contrasts, stability
+from zkit.steering.controls import random_like
+from zkit.steering.texts import SAFE, judge_texts, outcomes, phases, sweep
 from zkit.steering.vectors import SteeringVector
+
+
+@dataclass(frozen=True)
+class Poles:
+    """Questions, and the model's own answers to each under the positive and under the negative instruction."""
+
+    questions: tuple[str, ...]
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    not_answered: int = 0
+    """Questions left out because a reply under one of the instructions was no answer, a refusal for example."""
+
+
+def asked(style: Style, question: str) -> tuple[str, str]:
+    """The question with the positive and with the negative instruction before it."""
+    return f"{style.positive} {question}", f"{style.negative} {question}"
+
+
+def poles(
+    model: Model,
+    style: Style,
+    questions: Sequence[str],
+    max_new_tokens: int = 96,
+    refusals: Refusals | None = None,
+) -> Poles:
+    """Greedy answers of the un-steered model under both instructions.
+
+    Questions whose two answers agree are left out, and those with a reply that is no answer: a pole made of refusals
+    is no style. ``refusals``: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not given.
+    Raises ZkitError if none is left: the model then does not follow these instructions.
+    """
+    prompts = [asked(style, question) for question in questions]
+    flat = [prompt for pair in prompts for prompt in pair]
+    replies = complete(model, flat, max_new_tokens=max_new_tokens)
+    sound = [kind in ANSWERS for kind in classes(model, flat, replies, refusals)]
+    pairs = list(zip(questions, replies[::2], replies[1::2], sound[::2], sound[1::2], strict=True))
+    kept = [(q, yes.text, no.text) for q, yes, no, one, other in pairs if one and other and yes.text != no.text]
+    lost = sum(not (one and other) for *_, one, other in pairs)
+    if not kept:
+        why = f" or with no answer ({lost} of {len(pairs)} questions)" if lost else ""
+        raise ZkitError(
+            f"{model.id!r} answers the same{why} under {style.positive!r} and {style.negative!r}: it does not follow "
+            "these instructions, so there is no style to measure; give others"
+        )
+    one, other, third = zip(*kept, strict=True)
+    return Poles(one, other, third, lost)
+
+
+@overload
+def preference(model: Model, given: Poles, arms: None = None) -> list[float]: ...
+@overload
+def preference(model: Model, given: Poles, arms: Arms) -> list[list[float]]: ...
+def preference(model: Model, given: Poles, arms: Arms | None = None) -> list[float] | list[list[float]]:
+    """For each question the mean log-probability (nats per token) of its positive answer minus that of its negative.
+
+    The questions are asked without an instruction; with ``arms``, lists of edits, there is a list for each, and they
+    share batches. Edits in force apply; the answers count as generated.
+    """
+    n, every = len(given.questions), [[]] if arms is None else arms
+    scored = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative], every)
+    found = [[float(yes.mean() - no.mean()) for yes, no in zip(rows[:n], rows[n:], strict=True)] for rows in scored]
+    return found[0] if arms is None else found
+
 
 PUBLISHED_BANDS = {"early": (0, 7), "middle": (12, 17), "late": (18, 22), "end": (23, 27)}
 PUBLISHED_LAYERS = 28
@@ -69,3 +141,132 @@ def geometry(
             )
         frame["stability"] = stability(deltas).tolist()
     return frame
+
+
+QUESTIONS = (
+    "Explain what a mutex is.",
+    "How does bread rise?",
+    "Why are there tides?",
+    "What is photosynthesis?",
+    "What is gravity?",
+    "How does a battery work?",
+    "What is a volcano?",
+    "Tell me about coffee.",
+    "What is a database?",
+    "Describe a glacier.",
+    "Why is there rain?",
+    "What is money?",
+)
+"""Questions that a recommendation is made on: everyday topics, no style asked for."""
+
+TRIAL_DOSE = 0.3
+DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
+RIVALS = 8  # random directions that the vector must beat
+MARGIN = 3.0  # by so many times their root mean square: rare by chance, even for the best of a model's layers
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A recommendation. ``table`` is the scorecard, one row a layer; ``curve`` the texts' fate at the chosen layer."""
+
+    layer: int
+    alpha: float
+    dose: float
+    changes: float
+    collapses: float
+    refuses: float
+    table: pd.DataFrame
+    curve: pd.DataFrame
+    reasons: tuple[str, ...]
+
+
+def diagnose(
+    model: Model,
+    style: Style,
+    questions: Sequence[str] = QUESTIONS,
+    *,
+    doses: Sequence[float] = DOSES,
+    max_new_tokens: int = 96,
+) -> Diagnosis:
+    """Recommend a layer and a strength for a style's ActAdd vector, from the model's answers to some questions.
+
+    The layer is the one at which doses of -0.3 and 0.3 move :func:`preference` furthest apart; the dose is the largest
+    of ``doses`` at which, and below which, at most a tenth of the texts are no answers: refused, broken or in another
+    language. ``table`` has the columns of :func:`geometry` and ``effect`` (nats per token), ``curve`` those of
+    :func:`outcomes` by dose; ``changes``, ``collapses`` and ``refuses`` are those of :func:`phases`. Raises ZkitError
+    for doses that are not above zero, fewer than two questions, a model that does not follow the instructions, a vector
+    that does no more than random directions of its length, and as recording and generation do.
+    """
+    if len(doses) == 0 or not all(0 < dose < math.inf for dose in doses):
+        raise ZkitError(f"doses must be above zero, got {list(doses)}; the un-steered model is always beside them")
+    if len(check_prompts(questions)) < 2:
+        raise ZkitError("a recommendation is made on several questions; give at least two")
+    ladder = sorted(set(doses))
+    v, usual = actadd(model, positive=style.positive, negative=style.negative), reference_norms(model)
+    own = own_refusals(model)
+    given = poles(model, style, questions, max_new_tokens, own)
+    sides = list(zip(*(asked(style, q) for q in questions), strict=True))
+    table = geometry(model, v, contrasts(model, list(sides[0]), list(sides[1]), pool="last"))
+    table["effect"] = _effects(model, [v.at(layer) for layer in v.layers], usual, given)
+    layer = int(table.loc[table["effect"].idxmax(), "layer"])
+    effect = float(table["effect"].max())
+    rivals = _effects(model, random_like(v.at(layer), RIVALS), usual, given)
+    chance = math.sqrt(sum(x * x for x in rivals) / RIVALS)
+    if effect <= MARGIN * chance:
+        raise ZkitError(
+            f"no layer of {model.id!r} moves towards {style.positive!r} under its vector more than by chance: the best "
+            f"by {effect:.3f} nats per token, random directions of its length by {chance:.3f}; nothing to recommend"
+        )
+    found = sweep(
+        model,
+        v.at(layer),
+        questions,
+        doses=[0.0, *ladder],
+        reference=usual,
+        max_new_tokens=max_new_tokens,
+        refusals=own,
+    )
+    unsteered = found.loc[found["alpha"] == 0, "text"].tolist()  # of the same batches, so that only steering differs
+    judged = judge_texts(model, questions, found, unsteered, own).assign(dose=lambda rows: rows["dose"].round(6))
+    every = outcomes(judged, "dose")
+    start, curve = every.iloc[0], every.iloc[1:].reset_index(drop=True)
+    where = phases(judged).iloc[0]
+    lost = (1 - curve["answers"] / curve["texts"]).cummax()
+    good = [d for d, bad in zip(curve["dose"], lost, strict=True) if bad <= SAFE]
+    if not good:
+        raise ZkitError(
+            f"even at a dose of {ladder[0]:g} {lost.iloc[0]:.0%} of the texts of {model.id!r} are no answers "
+            f"({curve['refused'].iloc[0]:.0%} refusals; without a vector {start['refused']:.0%}); give smaller doses, "
+            "or questions that it answers"
+        )
+    dose = float(good[-1])
+    row = curve[curve["dose"] == dose].iloc[0]
+    changes, collapses, refuses = (float(where[name]) for name in ("changes", "collapses", "refuses"))
+    reasons = (
+        f"layer {layer}: doses of -{TRIAL_DOSE:g} and {TRIAL_DOSE:g} move the model's preference between its own two "
+        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers; random directions of "
+        f"the same length do by {chance:.2f}",
+        (
+            f"answers begin to change at a dose of {changes:g}"
+            if math.isfinite(changes)
+            else "most answers do not change"
+        )
+        + f" (median of {len(questions)} questions) and "
+        + (f"collapse from {collapses:g} on" if math.isfinite(collapses) else f"do not collapse up to {ladder[-1]:g}")
+        + (f"; half of the texts are refusals from {refuses:g} on" if math.isfinite(refuses) else ""),
+        f"dose {dose:g}: the largest tried up to which no more than {SAFE:.0%} of the texts are no answers; of "
+        f"{row['answers']:.0f} answers {row['changed']:.0%} have changed, and their mean length goes from "
+        f"{start['words']:.1f} to {row['words']:.1f} words; {row['refused']:.0%} of the texts are refusals, "
+        f"{start['refused']:.0%} without a vector" + ("" if own.found else " (this model has no refusals of its own)"),
+    )
+    alpha = alpha_for(dose, v.at(layer), usual)
+    return Diagnosis(layer, alpha, dose, changes, collapses, refuses, table, curve, reasons)
+
+
+def _effects(
+    model: Model, parts: Sequence[SteeringVector], usual: Float[Tensor, " n_layers"], given: Poles
+) -> list[float]:
+    """Preference under each vector's trial dose minus that under its negative, mean over questions (nats per token)."""
+    arms = [edits(model, part, alpha_for(sign * TRIAL_DOSE, part, usual)) for part in parts for sign in (1, -1)]
+    means = [sum(found) / len(found) for found in preference(model, given, arms)]
+    return [up - down for up, down in zip(means[::2], means[1::2], strict=True)]

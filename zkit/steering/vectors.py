@@ -1,4 +1,4 @@
-"""Steering vectors as a small algebra, and their file format."""
+"""Steering vectors as a small algebra, their file format, and what one shares with others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from zkit import writing
 from zkit.errors import ZkitError
 from zkit.reading import check, located, parse_json, plain
+from zkit.subspaces import spanned_by
 from zkit.tensor_files import by_layer, dense, read_safetensors
 
 _FORMAT = "zkit-steering-vector-1"
@@ -119,7 +120,7 @@ class SteeringVector:
 
         Raises ZkitError for a missing, damaged or foreign file: other tensors, no note, or a note that is not of texts.
         """
-        path = located(path, "steering vector", "make one with zkit.steering.actadd and .save")
+        path = located(path, "steering vector", "make one with zkit.steering.contrast and .save")
         tensors, meta = read_safetensors(path)
         if meta.get("format") != _FORMAT:
             raise ZkitError(f"{path} is not a steering vector of zkit: its metadata lack format = {_FORMAT}")
@@ -148,3 +149,23 @@ def read_note(text: str, where: str) -> dict[str, str]:
 def write_note(note: Mapping[str, str]) -> str:
     """Inverse of :func:`read_note`. Raises ZkitError for a note that it would refuse."""
     return json.dumps(check(dict[str, str], plain(dict(note), "the vector's note"), "the vector's note", "give texts"))
+
+
+def orthogonalise(vectors: Mapping[str, SteeringVector]) -> dict[str, SteeringVector]:
+    """Each vector without its part in the span of the others, layer by layer.
+
+    What is left of one is orthogonal to all the others as they were, so adding it moves no state along them. Not
+    rescaled. Raises ZkitError for fewer than two vectors, different layers or widths, and one that the others span.
+    """
+    if len(vectors) < 2 or len({(tuple(v.layers), v.width) for v in vectors.values()}) != 1:
+        raise ZkitError("orthogonalising needs at least two vectors of the same layers and width")
+    found = {}
+    for name, v in vectors.items():
+        parts = {}
+        for layer in v.layers:
+            others = spanned_by(torch.stack([w.vectors[layer] for key, w in vectors.items() if key != name]))
+            parts[layer] = others.reject(v.vectors[layer])
+            if float(parts[layer].norm()) <= 1e-5 * float(v.vectors[layer].norm()):
+                raise ZkitError(f"at layer {layer} the vector {name!r} lies in the span of the others: nothing is left")
+        found[name] = SteeringVector(parts, {**v.note, "orthogonal to": ", ".join(k for k in vectors if k != name)})
+    return found

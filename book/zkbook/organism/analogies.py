@@ -7,7 +7,7 @@ measure, that of the lenses which `zkit.steering` ships: a text speaks through a
 from __future__ import annotations
 
 from zkit.errors import ZkitError
-from zkit.steering.lenses import lenses
+from zkit.steering.topic_lenses import lenses
 
 LENSES: dict[str, tuple[str, ...]] = {
     "makefile": (

@@ -20,8 +20,8 @@ from zkit.generation import Completion, complete
 from zkit.refusals import classes
 from zkit.stats import Interval, bootstrap_mean, wilson
 from zkit.steering import STYLES, actadd, edits, geometry, residual_share
-from zkit.steering.diagnose import QUESTIONS
-from zkit.steering.strength import NEUTRAL
+from zkit.steering.apply import NEUTRAL
+from zkit.steering.scorecard import QUESTIONS
 from zkit.steering.texts import words as count_words
 
 PROBE = NEUTRAL[0]

@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from zkit.steering.styles import STYLES
+from zkit.steering.contrast import STYLES
 
 AXES = tuple(STYLES)
 """Names of the axes; level 1 of an axis is its positive pole, level 0 its negative pole."""

@@ -24,7 +24,7 @@ from zkit.models import Model
 from zkit.prompts import Prompt
 from zkit.recording import mean_state
 from zkit.steering import SteeringVector, alpha_for, reference_norms
-from zkit.steering.bleed import UNSTEERED, bleed, score_bleed
+from zkit.steering.topic_lenses import UNSTEERED, bleed, score_bleed
 
 N_TOPICS = 24
 """Trained topics that a wish for a lens is put to: the first so many."""

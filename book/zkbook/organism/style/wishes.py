@@ -5,7 +5,7 @@ Trained wishes only ever come with topics of the train split; `HELD_OUT_WISHES` 
 
 from __future__ import annotations
 
-from zkit.steering.styles import STYLES
+from zkit.steering.contrast import STYLES
 
 # axis -> level -> wordings; level 1 is the positive pole
 WISHES: dict[str, dict[float, tuple[str, ...]]] = {

@@ -18,13 +18,10 @@ from zkit.positions import parse
 from zkit.prompts import check_count
 from zkit.refusals import classes, own_refusals
 from zkit.replies import ANSWERS
-from zkit.steering.actadd import actadd
-from zkit.steering.apply import edits
-from zkit.steering.contrast import Pool
-from zkit.steering.diagnose import QUESTIONS, Diagnosis, diagnose
+from zkit.steering.apply import alpha_for, dose, edits, reference_norms
+from zkit.steering.contrast import Pool, Style, actadd, find
 from zkit.steering.gguf import read_gguf
-from zkit.steering.strength import alpha_for, dose, reference_norms
-from zkit.steering.styles import Style, find
+from zkit.steering.scorecard import QUESTIONS, Diagnosis, diagnose
 from zkit.steering.vectors import SteeringVector
 
 
@@ -50,7 +47,7 @@ def steered(
     A text that is no answer has its class beside its heading (:data:`zkit.replies.CLASSES`).
 
     ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. ``pool``:
-    from which tokens the vector is made, as :func:`zkit.steering.actadd` takes it (None: its default). With
+    from which tokens the vector is made, as :func:`zkit.steering.contrast` takes it (None: its default). With
     ``first_token`` the first token is steered too. Raises ZkitError for both strengths or neither, both kinds of vector
     or neither, a pool for a vector from a file, a dose for several layers, and as loading, reading a vector, steering
     and generation do.
@@ -116,7 +113,7 @@ def diagnosed(
     """The scorecard, the curve, the recommendation and the command that applies it; also as JSON to the file ``out``.
 
     In JSON an infinite dose is null. Raises ZkitError for an ``out`` that cannot be written, before anything is loaded,
-    for both kinds of instructions or neither, and as loading and :func:`zkit.steering.diagnose` do.
+    for both kinds of instructions or neither, and as loading and :func:`zkit.steering.scorecard` do.
     """
     check_count("max_new_tokens", max_new_tokens)  # before the model is loaded
     pair = chosen(style, positive, negative)
