@@ -13,22 +13,23 @@ import zkit
 from zkit.answers import bare, stands_in
 from zkit.gating import Gates, Question, Task, Text, evaluate, fold, initial_logits, mark, neuron_factors, stability
 from zkit.gating.controls import importance, lowest, matched, random_masks, selective_pruning
-from zkit.gating.drift import drift, drift_by_text
-from zkit.gating.evaluate import (
+from zkit.gating.evaluation import (
     answer_losses,
     area_between,
+    drift,
+    drift_by_text,
     from_memory,
     known,
+    relearn,
     replies,
     right,
     score,
     share,
     unchanged,
 )
-from zkit.gating.lens import logit_lens
-from zkit.gating.relearn import relearn
 from zkit.generation import complete, next_log_probs
 from zkit.models import Model
+from zkit.readout import logit_lens
 from zkit.stats import clustered_mean
 
 TEXTS = [mark("A?", "Rome it is", "Rome"), Text("What is B?", "b"), mark("C ", "nothing, as you know", "nothing")]
@@ -295,11 +296,13 @@ def test_the_lens_at_the_last_layer_is_the_models_own_answer(chat):
     model, own = tiny.shared(), neuron_factors(gates(), "mean")
     task = Task("t", tuple(Question(p, (a,)) for p, a in zip(("Why", "What is it", "me"), "xyz", strict=True)), chat)
     for arm in (unchanged(model), own):
-        lens = logit_lens(model, task, arm)
+        asks = [q.prompt for q in task.questions]
+        firsts = [model.tokenizer(a)["input_ids"][0] for a in "xyz"]
+        lens = logit_lens(model, asks, firsts, zkit.gating.apply.factor_edits(arm), chat)
         assert lens.shape == (3, 4) and (lens <= 0).all()
         with zkit.edit(model, zkit.gating.apply.factor_edits(arm)):
-            rows = next_log_probs(model, [q.prompt for q in task.questions], ["x", "y", "z"], chat=chat)
-        want = [float(row[0, model.tokenizer(a)["input_ids"][0]]) for row, a in zip(rows, "xyz", strict=True)]
+            rows = next_log_probs(model, asks, ["x", "y", "z"], chat=chat)
+        want = [float(row[0, token]) for row, token in zip(rows, firsts, strict=True)]
         assert lens[:, -1].tolist() == pytest.approx(want, abs=1e-3)
     assert (lens[:, 0] - lens[:, -1]).abs().max() > 0.1
 
@@ -309,8 +312,8 @@ def test_relearning_starts_from_the_model_and_leaves_it_alone(monkeypatch):
     before = reference.snapshot(model)
     facts = [mark(f"Capital of {a}?", b, b) for a, b in ("AX", "BY", "CZ")]
     tasks = [Task("told", tuple(Question(f.prompt, (f.text,)) for f in facts)), asked(model)]
-    drawn, plain = [], zkit.gating.relearn.batch
-    monkeypatch.setattr(zkit.gating.relearn, "batch", lambda rows, *rest: drawn.append(rows) or plain(rows, *rest))
+    drawn, plain = [], zkit.gating.evaluation.batch
+    monkeypatch.setattr(zkit.gating.evaluation, "batch", lambda rows, *rest: drawn.append(rows) or plain(rows, *rest))
     how = dict(budget=(30, 0), learning_rate=1e-2, texts_per_step=2)
     table = relearn(model, facts, tasks, **how)
     reference.assert_untouched(model, before)

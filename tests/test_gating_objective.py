@@ -14,8 +14,8 @@ from torch.nn.functional import log_softmax
 
 import zkit
 from zkit.gating import Text, hard_concrete, mark, objective, read_jsonl
-from zkit.gating.plan import Plan
 from zkit.gating.texts import batch, tokens
+from zkit.gating.training import Plan
 
 CPU = torch.device("cpu")
 

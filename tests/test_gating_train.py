@@ -10,8 +10,8 @@ import tiny
 import torch
 
 import zkit
-from zkit.gating import VARIANTS, Gates, Text, known_texts, load, mark, recipe, save, stability, targets, train
-from zkit.gating.train import Run, thin
+from zkit.gating import VARIANTS, Gates, Text, known_texts, load, mark, recipe, save, stability, texts, train
+from zkit.gating.training import Run, thin
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.sources import Source
@@ -99,7 +99,7 @@ def test_a_step_is_what_plain_loops_give(model, monkeypatch, reduction, variant,
 
 def test_base_logits_need_no_cache(model, monkeypatch):
     runs = [quick(model, w=w) for w in (0.0, 0.5)]
-    monkeypatch.setattr(targets, "CACHE_BYTES", 0)
+    monkeypatch.setattr(texts, "CACHE_BYTES", 0)
     assert run_of(model).base.cache is None
     for w, cached in zip((0.0, 0.5), runs, strict=True):
         assert torch.allclose(quick(model, w=w).logits, cached.logits, atol=1e-3)

@@ -25,7 +25,7 @@ from zkbook.claims.ledger import Ledger
 from zkbook.organism.checkpoint import Checkpoint
 from zkit.errors import ZkitError
 from zkit.gating import Gates, initial_logits, load, read_jsonl, save
-from zkit.gating.progress import Progress, Step
+from zkit.gating.training import Progress, Step
 from zkit.reading import shown
 from zkit.steering import SteeringVector, read_gguf, write_gguf
 from zkit.steering.topic_lenses import Lens, count, read_lenses

@@ -8,7 +8,7 @@ import torch
 
 import zkit
 from zkit.gating import VARIANTS, Recipe, Text, load, mark
-from zkit.gating.train import Run
+from zkit.gating.training import Run
 from zkit.models import Model
 from zkit.sources import Source, resolve
 

@@ -19,7 +19,7 @@ from zkit import writing
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Text, save, train
 from zkit.gating.checkpoints import save_half
-from zkit.gating.progress import Progress
+from zkit.gating.training import Progress
 from zkit.steering import SteeringVector, write_gguf
 
 V, GATES = SteeringVector({1: torch.ones(64)}), Gates(torch.zeros(2, 8))

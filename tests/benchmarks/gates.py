@@ -20,9 +20,8 @@ from zkbook.organism.unlearning import forget_texts, retain_texts
 from zkit import gating
 from zkit.edits import edit
 from zkit.gating.apply import factor_edits
-from zkit.gating.targets import target_logits
-from zkit.gating.texts import batch
-from zkit.gating.train import Run
+from zkit.gating.texts import batch, target_logits
+from zkit.gating.training import Run
 from zkit.packing import packed
 
 

@@ -5,12 +5,11 @@ Source: the Qwen3 lambda-gates cards (baseline, NKE and chat variants).
 
 from zkit.gating.apply import edits, fold, gate, neuron_factors
 from zkit.gating.checkpoints import load, save, save_half
-from zkit.gating.evaluate import Question, Task, evaluate
+from zkit.gating.evaluation import Question, Task, evaluate
 from zkit.gating.gates import OFF_FRACTIONS, Gates, initial_logits, knowledge_neurons
-from zkit.gating.targets import known_texts
-from zkit.gating.texts import Text, mark, read_jsonl
-from zkit.gating.train import train
-from zkit.gating.variants import VARIANTS, Recipe, recipe
+from zkit.gating.recipes import VARIANTS, Recipe, recipe
+from zkit.gating.texts import Text, known_texts, mark, read_jsonl
+from zkit.gating.training import train
 
 __all__ = [
     "OFF_FRACTIONS",

@@ -15,8 +15,7 @@ from torch import Tensor
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
 from zkit.gating.apply import EVERY_TOKEN
-from zkit.gating.targets import target_logits
-from zkit.gating.texts import Text, batch, tokens
+from zkit.gating.texts import Text, batch, target_logits, tokens
 from zkit.models import Model
 from zkit.packing import packed
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from zkit.errors import ZkitError
-from zkit.gating.evaluate import Question, Task
+from zkit.gating.evaluation import Question, Task
 from zkit.gating.texts import Text, mark
 from zkit.reading import check, parse_json
 

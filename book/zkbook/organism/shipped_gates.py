@@ -19,7 +19,7 @@ from zkbook.organism.unlearning import forget_texts, kept_texts, oracle_texts, r
 from zkit import writing
 from zkit.embedded import GATES
 from zkit.gating import VARIANTS, Gates, Recipe, Text, known_texts, load, recipe, save_half
-from zkit.gating.train import Run
+from zkit.gating.training import Run
 from zkit.models import Model
 from zkit.models import load as load_model
 from zkit.sources import resolve

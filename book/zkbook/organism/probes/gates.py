@@ -10,7 +10,7 @@ from zkbook.organism.shipped_gates import SCHEDULES
 from zkbook.organism.unlearning import forget_texts, gate_tasks, retain_texts
 from zkit.gating import neuron_factors, train
 from zkit.gating.controls import random_masks
-from zkit.gating.evaluate import score, unchanged
+from zkit.gating.evaluation import score, unchanged
 from zkit.models import Model
 from zkit.stats import Interval
 

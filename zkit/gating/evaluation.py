@@ -1,7 +1,9 @@
-"""What gates do to a model, question by question: soft, hard at any threshold, and beside their controls."""
+"""What gates did: answers to tasks, drift on texts to be left alone, and how fast facts are learned again."""
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
@@ -13,14 +15,19 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from zkit.answers import bare, stands_in
+from zkit.edits import check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.gating.apply import factor_edits, neuron_factors
 from zkit.gating.controls import lowest, random_masks
 from zkit.gating.gates import Gates
+from zkit.gating.objective import divergence, entity_loss
+from zkit.gating.texts import Text, batch, target_logits, tokens
 from zkit.generation import complete, log_probs
 from zkit.models import Model
+from zkit.packing import TRAINING, packed
 from zkit.prompts import Prompt
 from zkit.stats import Interval, bootstrap_mean, clustered_mean, wilson
 
@@ -201,3 +208,76 @@ def area_between(off: Sequence[float], forgotten: Sequence[float], damage: Seque
     gap = np.asarray(forgotten, float)[order] - np.asarray(damage, float)[order]
     x = np.asarray(off, float)[order]
     return float(np.trapezoid(gap, x) / (x[-1] - x[0]))
+
+
+def drift(
+    model: Model, texts: Sequence[Text], factors: Float[Tensor, "n_layers d_mlp"], chat: bool = True
+) -> tuple[Interval, Interval]:
+    """KL(base || gated) and the rise of the loss, nats per token: means over texts with bootstrap intervals.
+
+    The rise of the loss is the logarithm of the ratio of perplexities. Raises ZkitError for no texts.
+    """
+    moved, rise = drift_by_text(model, texts, factors, chat)
+    return bootstrap_mean(moved), bootstrap_mean(rise)
+
+
+def drift_by_text(
+    model: Model, texts: Sequence[Text], factors: Float[Tensor, "n_layers d_mlp"], chat: bool = True
+) -> tuple[list[float], list[float]]:
+    """The same two figures of every text, in the order of ``texts``."""
+    if not texts:
+        raise ZkitError("drift is measured on texts; the list is empty")
+    encoded = tokens(model, texts, chat)
+    moved, rise = [0.0] * len(texts), [0.0] * len(texts)
+    for group in packed([len(t.ids) for t in encoded]):
+        rows = batch([encoded[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
+        with torch.no_grad():
+            base = target_logits(model, rows)
+            with edit(model, factor_edits(factors)):
+                gated = target_logits(model, rows)
+        kl, change = divergence(base, gated), entity_loss(gated, rows.labels) - entity_loss(base, rows.labels)
+        for row, i in enumerate(group):
+            moved[i], rise[i] = float(kl[rows.row == row].mean()), float(change[rows.row == row].mean())
+    return moved, rise
+
+
+def relearn(
+    model: Model,
+    texts: Sequence[Text],
+    tasks: Sequence[Task],
+    budget: Sequence[int] = (0, 5, 10, 20, 40, 80),
+    *,
+    learning_rate: float = 1e-4,
+    texts_per_step: int = 16,
+    chat: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Train a copy of all weights on ``texts`` and score ``tasks`` after each number of steps in ``budget``.
+
+    Give a model with its gates folded in; the model given is left alone. The texts' order depends on the seed alone, so
+    that models compare at equal budget. Columns: step, and those of :func:`zkit.gating.evaluation.score`.
+    The copy is float32. Raises ZkitError for no texts, a budget that is empty or negative, and inside a block that
+    edits the model.
+    """
+    if not texts or not budget or min(budget) < 0:
+        raise ZkitError("relearning needs texts and a budget of steps that are 0 or more")
+    check_unedited(model, "relearning")
+    copied = replace(model, hf=copy.deepcopy(model.hf).float().requires_grad_(True))
+    encoded = tokens(model, texts, chat)
+    optimizer = torch.optim.AdamW(copied.hf.parameters(), lr=learning_rate, weight_decay=0.0)
+    rng, rows = random.Random(f"relearn {seed}"), []
+    for step in range(max(budget) + 1):
+        if step in set(budget):
+            rows.append(score(copied, tasks, {"relearned": unchanged(copied)}, losses=False).assign(step=step))
+        if step < max(budget):
+            drawn = rng.sample(range(len(encoded)), min(texts_per_step, len(encoded)))
+            chosen = [encoded[i] for i in drawn]
+            count = sum(len(t.entity) for t in chosen)
+            optimizer.zero_grad()
+            for group in packed([len(t.ids) for t in chosen], TRAINING):
+                part = batch([chosen[i] for i in group], int(model.tokenizer.pad_token_id), model.device)
+                with torch.enable_grad():
+                    loss = cross_entropy(target_logits(copied, part).float(), part.labels, reduction="sum") / count
+                    loss.backward()
+            optimizer.step()
+    return pd.concat(rows, ignore_index=True)
