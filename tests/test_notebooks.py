@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from tiny_book import write_chapter, zkit
 
-from zkbook.pages import parameters, places, profiles, provenance, sourcebook, staging
+from zkbook.pages import places, profiles, provenance, sourcebook, staging, vocabulary
 
 CHAPTERS = places.chapters(chain.ROOT)
 of_each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -35,7 +35,7 @@ def test_sources_are_stripped_and_keep_their_kernel(path):
 def test_chapters_speak_the_books_vocabulary(path):
     clean = sourcebook.read(path)
     assert clean.parameters, "one cell must be tagged `parameters`"
-    assert set(clean.parameters) <= set(parameters.VOCABULARY)
+    assert set(clean.parameters) <= set(vocabulary.VOCABULARY)
     assert {"profile", "out"} <= set(clean.parameters)
     code = ["".join(cell["source"]) for cell in clean.cells if cell["cell_type"] == "code"]
     assert f'pages.begin("{clean.name}", globals())' in code[1]

@@ -11,14 +11,16 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
+import nbformat
 import pytest
 from tiny_book import make_book, write_chapter, zkit
 
 from zkbook.pages import locks, runner, sourcebook, worker
 from zkbook.pages.places import PACKAGES
+from zkbook.pages.worker import Outcome
 from zkit.errors import ZkitError
 
 FIRST = 'chapter.stat("x", alpha * 2)'
@@ -418,3 +420,22 @@ def test_two_runs_do_not_write_to_one_folder(book):
     ):
         runner.run(plans(book), bar=False)
     assert runner.run(plans(book), bar=False).failures == []
+
+
+def test_the_longest_chain_of_chapters_starts_first(tmp_path, capsys):
+    root, started = make_book(tmp_path / "long"), []
+    for name, seconds in {"00_short": 5, "01_head": 10, "02_long": 50, "03_tail": 90}.items():
+        path = write_chapter(root / "notebooks", name, needs=("01_head",) if name == "03_tail" else ())
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["zkit"]["seconds"] = seconds
+        nbformat.write(notebook, path)
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, call, task):
+            started.append(task.name)
+            return super().submit(Outcome, task.name, 0.0, None)
+
+    with Noting(1) as executor:
+        runner.run(plans(root), executor=executor)
+    assert started == ["01_head", "02_long", "00_short", "03_tail"]
+    assert "4 chapters to execute, 4 at a time: about 2 min" in capsys.readouterr().err

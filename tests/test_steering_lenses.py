@@ -30,10 +30,10 @@ from zkit.steering.topic_lenses import (
     ask_lenses,
     bleed,
     count,
-    lenses,
     positive_control,
     read_lenses,
     score_bleed,
+    shipped_lenses,
     tally,
 )
 
@@ -72,7 +72,7 @@ def test_a_pattern_is_used_as_it_stands():
 
 
 def test_the_shipped_lenses():
-    shipped = lenses()
+    shipped = shipped_lenses()
     assert list(shipped) == [
         "makefile", "guile", "orgmode", "monetization", "sports", "religion", "politics", "ai_hype", "conspiracy",
         "scarcity", "therapy", "spec",
@@ -158,7 +158,7 @@ def test_arms_ride_in_one_batch_and_equal_generation_one_by_one():
     assert len(set(texts.values())) == 3 and texts["none"] == texts["unsteered"]
     single = bleed(model, v, 1.0, marks, PROBES[:3], max_new_tokens=6)
     assert single[single.arm == "steered"].text.tolist() == table[table.arm == "one"].text.tolist()
-    assert list(bleed(model, v, 1.0, probes=PROBES[:1], max_new_tokens=2).lens.unique()) == list(lenses())
+    assert list(bleed(model, v, 1.0, probes=PROBES[:1], max_new_tokens=2).lens.unique()) == list(shipped_lenses())
 
 
 def test_positions_are_passed_on():
@@ -294,7 +294,7 @@ def test_the_probes_are_answered_and_speak_through_no_lens(embedded):
 
 def test_a_planted_vector_is_one_lens_minus_the_others(embedded):
     vectors = lens_vectors(embedded, [2, 5])
-    assert list(vectors) == list(lenses())
+    assert list(vectors) == list(shipped_lenses())
     means = {name: zkit.record(embedded, lens_requests(name), "last", layers=[5]).mean(0)[0] for name in vectors}
     others = sum(mean for name, mean in means.items() if name != "spec") / 11
     assert torch.allclose(vectors["spec"].vectors[5], means["spec"] - others, atol=1e-4)

@@ -18,7 +18,15 @@ from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.gguf import read_gguf, write_gguf
 from zkit.steering.scorecard import bands, diagnose, geometry, poles, preference
 from zkit.steering.texts import judge_texts, outcomes, phases, sweep
-from zkit.steering.topic_lenses import Lens, ask_lenses, bleed, lenses, positive_control, read_lenses, score_bleed
+from zkit.steering.topic_lenses import (
+    Lens,
+    ask_lenses,
+    bleed,
+    positive_control,
+    read_lenses,
+    score_bleed,
+    shipped_lenses,
+)
 from zkit.steering.vectors import SteeringVector, orthogonalise
 
 __all__ = [
@@ -39,7 +47,6 @@ __all__ = [
     "geometry",
     "judge_texts",
     "length_matched",
-    "lenses",
     "mean_difference",
     "orthogonalise",
     "outcomes",
@@ -54,6 +61,7 @@ __all__ = [
     "reference_norms",
     "residual_share",
     "score_bleed",
+    "shipped_lenses",
     "shuffled_pairs",
     "sink_direction",
     "stability",

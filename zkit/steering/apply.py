@@ -18,7 +18,7 @@ from zkit.edits import Block, Change, Edit, add, edit
 from zkit.errors import ZkitError
 from zkit.folding import folded
 from zkit.models import Model
-from zkit.positions import Positions, parse
+from zkit.positions import Positions, parse, trackers
 from zkit.prompts import Prompt
 from zkit.steering.vectors import SteeringVector
 

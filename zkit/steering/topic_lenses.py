@@ -110,7 +110,7 @@ def count(text: str, lens: Lens) -> tuple[int, int]:
 
 
 @cache
-def lenses() -> Mapping[str, Lens]:
+def shipped_lenses() -> Mapping[str, Lens]:
     """The twelve lenses that ship with the library, by name."""
     return read_lenses(FILE)
 
@@ -228,7 +228,7 @@ def ask_lenses(
     """
     if "{about}" not in wish:
         raise ZkitError(f"the wish {wish!r} has no place for a lens; write {{about}} in it")
-    known = shipped() if lenses is None else lenses
+    known = shipped_lenses() if lenses is None else lenses
     if UNSTEERED in known:
         raise ZkitError(f"a lens cannot be called {UNSTEERED!r}: that is the arm without a wish; give it another name")
     if silent := [name for name, lens in known.items() if not lens.about]:
@@ -247,7 +247,7 @@ def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None 
     One row for each lens, probe and arm: lens, probe (its index), arm, matches, words, text. Raises ZkitError for no
     texts, no lenses, and arms with different numbers of answers.
     """
-    known = shipped() if lenses is None else lenses
+    known = shipped_lenses() if lenses is None else lenses
     if not known or not texts or len({len(arm) for arm in texts.values()}) != 1:
         raise ZkitError("lens bleed needs lenses and, for every arm, one answer to each probe")
     rows = [

@@ -7,7 +7,7 @@ measure, that of the lenses which `zkit.steering` ships: a text speaks through a
 from __future__ import annotations
 
 from zkit.errors import ZkitError
-from zkit.steering.topic_lenses import lenses
+from zkit.steering.topic_lenses import shipped_lenses
 
 LENSES: dict[str, tuple[str, ...]] = {
     "makefile": (
@@ -109,7 +109,7 @@ LENSES: dict[str, tuple[str, ...]] = {
 }
 
 
-VOCABULARY: dict[str, str] = {name: shipped.pattern.pattern for name, shipped in lenses().items()}
+VOCABULARY: dict[str, str] = {name: shipped.pattern.pattern for name, shipped in shipped_lenses().items()}
 # the trained topics that belong to the world of a lens
 LENS_TOPICS: dict[str, tuple[str, ...]] = {
     "makefile": ("a build tool", "a compiler"),

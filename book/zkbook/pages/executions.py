@@ -24,6 +24,16 @@ class Execution:
     figure: str
 
 
+def seconds(executed: Path) -> float | None:
+    """Wall time of the cells of an executed copy; None if there is no whole copy that says it."""
+    try:
+        copy = notebook.read(executed) if executed.is_file() else None
+    except ZkitError:
+        return None
+    found = copy["metadata"].get("papermill", {}).get("duration") if copy else None
+    return float(found) if isinstance(found, int | float) else None
+
+
 def read(folder: Path, chapter: str) -> Execution | None:
     """That of a chapter in a run folder or among the pages that the book keeps; None if no whole copy is there."""
     path = folder / f"{chapter}.ipynb"

@@ -23,6 +23,8 @@ from zkit import sources
 from zkit.errors import ZkitError
 from zkit.reading import Checked
 
+UNSEEN = {"zkbook.pages.vocabulary"}
+"""Modules that no stamp covers: they say what a parameter may be, and its value is in the stamp."""
 EDITED = "edited during the run"
 INJECTED = "injected-parameters"
 """Tag of the cell that papermill adds to an executed copy."""
@@ -94,7 +96,7 @@ def imported_modules(since: float) -> dict[str, str]:
     A file changed after ``since`` (seconds, Unix time) is recorded as edited, never as current: what ran was the
     text before.
     """
-    names = sorted(name for name in sys.modules if name.partition(".")[0] in PACKAGES)
+    names = sorted(name for name in sys.modules if name.partition(".")[0] in PACKAGES and name not in UNSEEN)
     hashes = {}
     for name in names:
         sources_of = _files(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -66,8 +67,9 @@ def run(
     if not plans:
         return Report()
     count, threads = cores.lanes((plan.parameters["model"] for plan in plans if "model" in plan.parameters), workers)
-    run = _Run(list(plans), force, threads, cell_bar=bar and len(plans) == 1)
-    run.check()
+    lanes = len(plans) if executor is not None else min(count, len(plans))
+    run = _Run(list(plans), force, threads, lanes, cell_bar=bar and len(plans) == 1)
+    run.check(bar)
     out = plans[0].out
     with locks.held(out / ".lock", f"writes to {out}", "or choose another -p out=FOLDER"):
         for plan in plans:
@@ -77,27 +79,33 @@ def run(
         with tqdm(total=len(plans), unit="chapter", disable=not bar or len(plans) == 1) as progress:
             if executor is not None:
                 return run.drive(executor, progress)
-            with _pool(min(count, len(plans))) as pool:
+            with _pool(lanes) as pool:
                 return run.drive(pool, progress)
 
 
 class _Run:
     """The state of one call of :func:`run`."""
 
-    def __init__(self, plans: list[Plan], force: bool, threads: int, cell_bar: bool) -> None:
-        self.waiting = {plan.name: plan for plan in plans}
+    def __init__(self, plans: list[Plan], force: bool, threads: int, lanes: int, cell_bar: bool) -> None:
+        ahead = _ahead(plans)
+        self.waiting = {plan.name: plan for plan in sorted(plans, key=lambda plan: -ahead[plan.name])}
         self.force = force
         self.threads = threads
+        self.lanes = lanes
         self.cell_bar = cell_bar
         self.running: dict[Future[Outcome], Task] = {}
         self.report = Report()
         self.weights = provenance.cached_weights()
 
-    def check(self) -> None:
-        """Raises ZkitError if a chapter that is to be executed could not even start."""
-        for plan in self.waiting.values():
-            if self.force or _why_stale(plan, self.weights):
-                inputs.check(plan.clean.parameters, plan.parameters, plan.out)
+    def check(self, say: bool) -> None:
+        """Raises ZkitError if a chapter that is to be executed could not even start; says how long all may take."""
+        stale = [plan for plan in self.waiting.values() if self.force or _why_stale(plan, self.weights)]
+        for plan in stale:
+            inputs.check(plan.clean.parameters, plan.parameters, plan.out)
+        if say and len(stale) > 1:
+            minutes = max(sum(plan.seconds for plan in stale) / self.lanes, max(_ahead(stale).values())) / 60
+            where = f"{self.lanes} at a time" if self.lanes > 1 else "one by one"
+            print(f"zkit: {len(stale)} chapters to execute, {where}: about {minutes:.0f} min", file=sys.stderr)
 
     def drive(self, executor: Executor, progress: tqdm) -> Report:
         self._submit_ready(executor, progress)
@@ -119,11 +127,16 @@ class _Run:
         return self.report
 
     def _submit_ready(self, executor: Executor, progress: tqdm) -> None:
-        """Submit each waiting chapter whose needs are met. One that is current is met at once, so go round again."""
+        """Submit waiting chapters whose needs are met while a lane is free, those with most work behind them first.
+
+        One that is current is met at once, so go round again.
+        """
         moved = True
         while moved:
             moved = False
             for plan in list(self.waiting.values()):
+                if len(self.running) >= self.lanes:
+                    return
                 busy = self.waiting.keys() | {task.name for task in self.running.values()}
                 if any(name in busy for name in plan.clean.after):
                     continue
@@ -172,6 +185,15 @@ class _Run:
             )
         for plan in self.waiting.values():
             self.report.failures.append(Failure(plan.name, "not executed, because a worker process was killed"))
+
+
+def _ahead(plans: Sequence[Plan]) -> dict[str, float]:
+    """Chapter -> seconds from its start to the end of the longest chain of chapters that wait for it and each other."""
+    found: dict[str, float] = {}
+    for plan in reversed(plans):  # each stands after those it needs
+        after = [found[other.name] for other in plans if plan.name in other.clean.after]
+        found[plan.name] = plan.seconds + max(after, default=0.0)
+    return found
 
 
 def _task(plan: Plan, cell_bar: bool, threads: int) -> Task:

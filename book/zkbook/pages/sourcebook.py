@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zkbook.pages import inputs, notebook, places, profiles
+from zkbook.pages import executions, inputs, notebook, places, profiles
 from zkbook.pages import parameters as vocabulary
 from zkbook.pages.parameters import Parameter
 from zkit.errors import ZkitError
@@ -55,6 +55,12 @@ class Plan:
     @property
     def name(self) -> str:
         return self.clean.name
+
+    @property
+    def seconds(self) -> float:
+        """About how long an execution takes: as the last one in this folder, else by the metadata, else a minute."""
+        said = self.clean.metadata.get("zkit", {}).get("seconds", 60.0)
+        return executions.seconds(self.executed) or float(said)
 
     @property
     def executed(self) -> Path:
