@@ -2,10 +2,10 @@
 
 A rule is data, not code (:mod:`zkbook.claims.rules`). It can therefore be printed beside its verdict, stored with it
 and judged again. :mod:`zkbook.claims.ledger` keeps claims with their history; :mod:`zkbook.claims.conjectures` holds
-those of the book. Both are imported by name: a chapter that does not read the ledger need not run again when it grows.
+those of the book.
 """
 
-from zkbook.claims.boards import board, show
+from zkbook.claims.boards import board, expect, show
 from zkbook.claims.claim import Added, Claim, Published, Status, Verdict, judge
 from zkbook.claims.rules import ROUNDING, AllOf, AnyOf, Bound, Finding, Operator, Rule, rule_from_dict
 
@@ -23,6 +23,7 @@ __all__ = [
     "Status",
     "Verdict",
     "board",
+    "expect",
     "judge",
     "rule_from_dict",
     "show",

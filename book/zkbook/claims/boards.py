@@ -31,6 +31,23 @@ def show(verdicts: Sequence[Verdict]) -> None:
     foreign.show(board(verdicts), "\n".join(verdict.sentence for verdict in verdicts))
 
 
+def expect(expected: Sequence[Claim]) -> None:
+    """Display what a chapter expects before it looks: its claims, what their authors made of them, and the rules.
+
+    Raises ZkitError if there are none.
+    """
+    rows = [
+        {
+            "Claim": Html("<strong>{}</strong> {}").format(claim.id, claim.sentence),
+            "Published": Html.escape(claim.published or "a claim of this book"),
+            "Rule": Html.escape(claim.says) + (since(claim) if claim.added else Html()),
+        }
+        for claim in expected
+    ]
+    lines = [f"{claim.id}: {claim.sentence} ({claim.stated})" for claim in expected]
+    foreign.show(tables.to_html(rows, "What we expect"), "\n".join(lines))
+
+
 Links = Callable[[Event], Mapping[str, str]]
 """From a judgement to where it can be read: words -> address."""
 

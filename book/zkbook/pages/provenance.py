@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
+from zkbook.claims.claim import Verdict
+from zkbook.claims.conjectures import shipped
 from zkbook.pages import results
 from zkbook.pages.parameters import text
 from zkbook.pages.places import PACKAGES, results_file
@@ -23,8 +25,9 @@ from zkit import sources
 from zkit.errors import ZkitError
 from zkit.reading import Checked
 
-UNSEEN = {"zkbook.pages.vocabulary"}
-"""Modules that no stamp covers: they say what a parameter may be, and its value is in the stamp."""
+UNSEEN = {"zkbook.pages.vocabulary", "zkbook.claims.conjectures"}
+"""Modules that no stamp covers. They hold what may be said of every chapter: what a parameter may be, whose value is in
+the stamp, and the claims, of which those that a chapter judged are in its results."""
 EDITED = "edited during the run"
 INJECTED = "injected-parameters"
 """Tag of the cell that papermill adds to an executed copy."""
@@ -159,7 +162,16 @@ def changes(
             why.append(f"module {module} changed")
     if stamp.results and results_digest(out, chapter) != stamp.results:
         why.append("its results file is gone or is not of this execution")
+    elif stamp.results and (restated := _restated(results.load(results_file(out, chapter))["claims"])):
+        why.append(f"restated since it judged them: {', '.join(restated)}")
     return why
+
+
+def _restated(judged: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The ids of claims whose wording or rule is no longer that of the verdict."""
+    now = {record.id: record.claim for record in shipped()}
+    found = [Verdict.from_dict(verdict).claim for verdict in judged]
+    return [claim.id for claim in found if claim.id in now and now[claim.id] != claim]
 
 
 def results_digest(out: Path, chapter: str) -> str:
