@@ -145,7 +145,7 @@ def test_a_multiplier_does_not_stand_in_the_way_of_gates():
     model = multiplied()
     with zkit.gate(model, GATES):
         hooked = logits(model)
-    folded = zkit.Model(gating.fold(model, GATES), model.tokenizer, model.source)
+    folded = gating.fold(model, GATES)
     assert torch.allclose(logits(folded), hooked, atol=1e-4)
 
 
@@ -153,6 +153,6 @@ def test_what_is_saved_is_what_the_hook_says(tmp_path):
     model = tiny.shared()
     with zkit.gate(model, GATES):
         hooked, texts = logits(model), model.generate(["Hi"], 6)
-    gating.fold(model, GATES).save_pretrained(tmp_path)
+    gating.fold(model, GATES).hf.save_pretrained(tmp_path)
     again = zkit.Model(AutoModelForCausalLM.from_pretrained(tmp_path).eval(), model.tokenizer, model.source)
     assert torch.allclose(logits(again), hooked, atol=1e-4) and again.generate(["Hi"], 6) == texts

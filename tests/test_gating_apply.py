@@ -33,7 +33,7 @@ def logits(hf, model, prompts=PROMPTS):
 def both(model, prompts, own, **options):
     with gate(model, own, **options):
         hooked = logits(model.hf, model, prompts)
-    return hooked, logits(fold(model, own, **options), model, prompts)
+    return hooked, logits(fold(model, own, **options).hf, model, prompts)
 
 
 factors = st.builds(
@@ -148,7 +148,7 @@ def test_with_every_gate_on_nothing_changes():
     low = float(own.values.min()) / 2
     with gate(model, own, threshold=low):
         assert torch.equal(logits(model.hf, model), plain)
-    assert torch.equal(logits(fold(model, own, threshold=low), model), plain)
+    assert torch.equal(logits(fold(model, own, threshold=low).hf, model), plain)
     with gate(model, Gates(torch.zeros(4, 48)), "energy"):  # equal gates, brought to one
         assert torch.equal(logits(model.hf, model), plain)
 
@@ -157,14 +157,14 @@ def test_the_fold_says_what_the_hook_says():
     model, own = tiny.shared(), gates()
     with gate(model, own, "mean"):
         hooked = model.generate(PROMPTS, max_new_tokens=8)
-    folded = zkit.models.Model(fold(model, own, "mean"), model.tokenizer, model.source)
+    folded = fold(model, own, "mean")
     assert folded.generate(PROMPTS, max_new_tokens=8) == hooked != model.generate(PROMPTS, max_new_tokens=8)
 
 
 def test_fold_gives_a_plain_model_and_leaves_the_one_given(tmp_path):
     model = tiny.model()
     before = reference.snapshot(model)
-    folded = fold(model, gates(), threshold=0.5)
+    folded = fold(model, gates(), threshold=0.5).hf
     reference.assert_untouched(model, before)
     changed = [name for name, x in folded.state_dict().items() if not torch.equal(x, before[1][name])]
     assert changed == [f"model.layers.{l}.mlp.down_proj.weight" for l in range(4)]

@@ -218,7 +218,7 @@ def test_many_arms_score_as_each_alone():
 def test_losses_are_those_of_the_first_accepted_answer():
     model, own = tiny.shared(), neuron_factors(gates(), "energy")
     task = Task("t", (Question("Hi", ("you", "no")), Question("What is it", ("Rome",))))
-    folded = fold(model, gates(), "energy")
+    folded = fold(model, gates(), "energy").hf
     for arm, hf in ((unchanged(model), model.hf), (own, folded)):
         for q, found in zip(task.questions, answer_losses(model, [task], [arm])[0][0], strict=True):
             lead, ids = reference.rows(model, [q.prompt])[0], model.tokenizer(q.answers[0])["input_ids"]
@@ -281,7 +281,7 @@ def test_drift_is_zero_without_gates_and_positive_with_them():
     assert (
         min(moved) > 0.01 and kl.value == pytest.approx(sum(moved) / 3) and loss.value == pytest.approx(sum(rise) / 3)
     )
-    folded = Model(fold(model, gates(), "mean"), model.tokenizer, model.source)
+    folded = fold(model, gates(), "mean")
     for text, m, r in zip(TEXTS, moved, rise, strict=True):
         lead, ids = (model.tokenizer(x)["input_ids"] for x in (text.prompt, text.text))
         p, q = (reference.logits(x, lead + ids, 0).log_softmax(-1)[len(lead) - 1 : -1] for x in (model, folded))

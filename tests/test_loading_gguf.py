@@ -105,7 +105,7 @@ def test_what_fold_saves_is_the_same_model_in_plain_transformers(loaded, tmp_pat
     with zkit.gate(loaded, gates, scale="energy"):
         want = loaded.generate(PROMPTS, 8)
     assert want != loaded.generate(PROMPTS, 8)
-    zkit.gating.fold(loaded, gates, scale="energy").save_pretrained(tmp_path)
+    zkit.gating.fold(loaded, gates, scale="energy").hf.save_pretrained(tmp_path)
     loaded.tokenizer.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert "quantization_config" not in config

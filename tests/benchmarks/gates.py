@@ -46,7 +46,7 @@ def training_step(model: zkit.Model) -> dict[str, Any]:
 def folded_generation(model: zkit.Model) -> dict[str, Any]:
     """Generation by a model with gates folded in, against the model as it is, both without an end of turn."""
     gates = gating.Gates(gating.initial_logits(model.n_layers, model.width("mlp_act")), {"scale": "mean"})
-    folded = gating.fold(model, gates)
+    folded = gating.fold(model, gates).hf
     ids = model.tokenize(["What is the capital of France?"] * 8)
     options = {"max_new_tokens": 48, "min_new_tokens": 48, "do_sample": False}
     measured = ratio(lambda: folded.generate(**ids, **options), lambda: model.hf.generate(**ids, **options))
@@ -89,7 +89,7 @@ def _true_shape(work: Path) -> None:
     batch = model.tokenize(["What is the capital of France?", "12 + 7 ="])
     with gating.gate(model, gates, threshold=gates.thresholds[0]), torch.no_grad():
         hooked = model.hf(**batch).logits[:, -1].float()
-    gating.fold(model, gates, threshold=gates.thresholds[0]).save_pretrained(work / "folded")
+    gating.fold(model, gates, threshold=gates.thresholds[0]).hf.save_pretrained(work / "folded")
     run = Run(model, forget_texts()[:16], retain_texts(32), gating.recipe("chat_energy_optB", epochs=1.0))
     run.advance(progress=False)
     del run, model

@@ -53,7 +53,7 @@ def test_gates_folded_and_saved_are_the_same_model_in_plain_transformers(field_m
     with zkit.gate(field_model, gates):
         want = field_model.generate(PROMPTS, LENGTH)
     assert want != field_model.generate(PROMPTS, LENGTH)
-    zkit.gating.fold(field_model, gates).save_pretrained(tmp_path)
+    zkit.gating.fold(field_model, gates).hf.save_pretrained(tmp_path)
     field_model.tokenizer.save_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)

@@ -116,21 +116,21 @@ def fold(
     threshold: float | None = None,
     kept: str = "one",
     scope: str = "layer",
-) -> Any:
-    """A plain transformers model with the gates multiplied into the columns of ``down_proj``.
+) -> Model:
+    """A copy of the model with the gates multiplied into the columns of ``down_proj``.
 
-    It needs no zkit to run, and ``save_pretrained`` keeps it. The product is taken in float32, and the result compared
-    with the hook before it is given out. Raises as :func:`gate` does, inside a block that edits the model, and for a
-    model whose weights cannot hold the gates (see :func:`zkit.folding.folded`).
+    Its ``.hf`` needs no zkit to run, and ``.hf.save_pretrained`` keeps it. The product is taken in float32, and the
+    result compared with the hook before it is given out. Raises ZkitError where :func:`gate` would, inside a block that
+    edits the model, and for a model whose weights cannot hold the gates (see :func:`zkit.folding.folded`).
     """
     gates.check(model)
     return fold_factors(model, neuron_factors(gates, scale, threshold, kept, scope))
 
 
-def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Any:
+def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Model:
     """The same for factors that are known already: W_down[:, j] <- W_down[:, j] * factor[j]."""
 
     def change(layer: int, down: nn.Linear) -> None:
         down.weight.copy_(down.weight.float() * factors[layer].to(down.weight.device))
 
-    return folded(model, change, factor_edits(factors), "mlp_out").hf
+    return folded(model, change, factor_edits(factors), "mlp_out")
