@@ -51,7 +51,7 @@ LAYERS = [
         *(["reading", "yaml_files", "tensor_files"], ["shapes"]),
     ],
     [_ACCESS],
-    [["patching", "das", "phase3"], ["steering"], ["gating"]],
+    [["patching", "phase3"], ["steering"], ["gating"]],
     [["embedded"]],
     [["report", "__main__"]],
     [["zkbook.tables", "zkbook.claims", "zkbook.figures", "zkbook.explorable"]],

@@ -6,7 +6,7 @@ import torch
 
 import zkit
 from zkit import patching
-from zkit.das import das
+from zkit.patching import das
 from zkit.phase3 import fits
 from zkit.phase3.causal import CausalModel, Problem, Swaps
 from zkit.phase3.problems import pairs

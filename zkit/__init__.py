@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zkit import das, embedded, gating, generation, patching, phase3, positions, stats, steering, subspaces
+    from zkit import embedded, gating, generation, patching, phase3, positions, stats, steering, subspaces
     from zkit.anatomies import anatomy
     from zkit.edits import Edit, edit
     from zkit.errors import ZkitError
@@ -32,7 +32,6 @@ _HOMES = {
     "ZkitError": "errors",
 }
 _MODULES = (
-    "das",
     "embedded",
     "gating",
     "generation",
