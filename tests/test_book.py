@@ -18,13 +18,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from zkbook import figures
+from zkbook import figures, shapes
 from zkbook.claims import Bound, Claim, Status, judge
 from zkbook.claims.conjectures import conjectures, shipped
 from zkbook.claims.ledger import Ledger
 from zkbook.explorable import Axis, Curve, Explorable
 from zkbook.site import gallery, ledger, markup, numbers, scripts, tables, vendor
-from zkit import shapes
 from zkit.errors import ZkitError
 from zkit.foreign import Html, markdown
 

@@ -5,8 +5,8 @@ import torch
 from disks import full
 
 import zkit
-from zkit import extraction
-from zkit.extraction import extract
+from zkbook import extraction
+from zkbook.extraction import extract
 
 PROMPTS = ["What is 3 + 4?", "Why are there tides?", "三加四等于几？"]
 

@@ -1,6 +1,7 @@
 """Imports point one way; importing zkit is light; hooks are registered in one place only."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -13,53 +14,28 @@ import zkit
 
 ROOT = Path(zkit.__file__).parent
 BOOK = Path(zkbook.__file__).parent
-_ACCESS = [
-    *(
-        "held",
-        "cache",
-        "sources",
-        "gguf_model",
-        "loading",
-        "prompts",
-        "template_trial",
-        "templates",
-        "tokens",
-        "packing",
-    ),
-    *(
-        "memory",
-        "eager",
-        "hooks",
-        "sites",
-        "positions",
-        "choice",
-        "changing",
-        "edits",
-        "folding",
-        "prefill",
-        "batching",
-        "recording",
-        "scoring",
-        "readout",
-    ),
-    *("generation", "probe", "models", "anatomies", "refusals", "extraction", "pooling", "trained"),
-]
-LAYERS = [
-    [["errors"]],
-    [
-        *(["subspaces"], ["stats"], ["answers"], ["replies"], ["progress"], ["foreign"], ["writing"], ["processes"]),
-        *(["reading", "yaml_files", "tensor_files"], ["shapes"]),
-    ],
-    [_ACCESS],
-    [["patching", "phase3"], ["steering"], ["gating"]],
-    [["embedded"]],
-    [["report", "__main__"]],
-    [["zkbook.tables", "zkbook.claims", "zkbook.figures", "zkbook.explorable"]],
-    [["zkbook.pages"], ["zkbook.organism"]],
-    [["zkbook.replication"]],
-    [["zkbook.verbs"], ["zkbook.site"]],
-]
-"""From the bottom up. Lists side by side know nothing of each other; inside a list a module may use those before it."""
+LAYERS = """
+errors
+subspaces | stats | answers | replies | progress | foreign | writing | processes | reading yaml_files tensor_files
+held cache sources gguf_model loading prompts template_trial templates eager hooks sites decoder tokens packing memory \
+positions choice changing edits folding prefill batching recording scoring generation probe models readout anatomies \
+refusals pooling
+patching phase3 | steering | gating
+embedded
+report __main__
+zkbook.tables zkbook.claims zkbook.figures zkbook.explorable | zkbook.shapes | zkbook.extraction
+zkbook.pages | zkbook.experiments | zkbook.organism
+zkbook.replication
+zkbook.verbs | zkbook.site
+"""
+"""From the bottom up, a layer a line. What stands on two sides of a bar knows nothing of each other; else a module may
+use those before it."""
+PLACES = {
+    name: (i, j, k)
+    for i, line in enumerate(LAYERS.strip().replace("\\\n", "").splitlines())
+    for j, group in enumerate(line.split("|"))
+    for k, name in enumerate(group.split())
+}
 
 FILES = sorted([*ROOT.rglob("*.py"), *BOOK.rglob("*.py")])
 
@@ -81,12 +57,9 @@ MODULES = {dotted(path) for path in FILES}
 
 
 def imports(tree: ast.AST, module: str, package: bool) -> set[str]:
-    """Modules of zkit and zkbook that the code imports anywhere, functions included; not for type checking alone."""
+    """Modules of zkit and zkbook that the code imports anywhere, functions and type checking included."""
     found = set()
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            found |= {name for child in node.orelse for name in imports(child, module, package)}
-            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -105,16 +78,8 @@ def imports(tree: ast.AST, module: str, package: bool) -> set[str]:
 
 
 def allowed(importer: str, imported: str) -> bool:
-    if importer == imported:
-        return True
-    place = {
-        name: (i, j, k)
-        for i, level in enumerate(LAYERS)
-        for j, group in enumerate(level)
-        for k, name in enumerate(group)
-    }
-    (i, j, k), (a, b, c) = place[importer], place[imported]
-    return a < i or (a == i and b == j and c < k)
+    (i, j, k), (a, b, c) = PLACES[importer], PLACES[imported]
+    return importer == imported or a < i or (a == i and b == j and c < k)
 
 
 def test_the_rule_itself():
@@ -144,10 +109,14 @@ def test_imports_point_one_way(path):
         assert allowed(home(module), home(name)), f"{module} imports {name}, which stands above it"
 
 
+def test_no_module_waits_for_itself():
+    """Inside a package too: what a module imports, whenever it does, never leads back to it."""
+    graph = {dotted(p): imports(ast.parse(p.read_text()), dotted(p), p.name == "__init__.py") - {"zkit"} for p in FILES}
+    graphlib.TopologicalSorter({name: found & MODULES - {name} for name, found in graph.items()}).prepare()
+
+
 def test_every_module_has_its_place():
-    assert {home(module) for module in MODULES} - {"__init__", "zkbook.__init__"} <= {
-        n for level in LAYERS for group in level for n in group
-    }
+    assert {home(module) for module in MODULES} - {"__init__", "zkbook.__init__"} == set(PLACES)
 
 
 def fresh(code: str) -> list[str]:

@@ -9,12 +9,13 @@ from reference import few
 from scipy.optimize import linear_sum_assignment
 
 import zkit
+from zkbook.experiments import outcomes
+from zkbook.experiments.texts import texts
 from zkbook.organism.problems import interchange_problems, parallel_problems
 from zkit import patching
-from zkit.phase3 import outcomes, transport
+from zkit.phase3 import transport
 from zkit.phase3.causal import CausalModel, Problem, Swaps, check_parallel, swapped
 from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
-from zkit.phase3.texts import texts
 
 
 def stepped(a, b, c):

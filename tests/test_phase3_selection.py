@@ -5,9 +5,9 @@ import torch
 from scipy.stats import binom
 
 import zkit
+from zkbook.experiments.planted import planted
 from zkit.phase3.ard import shared
 from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than, scaled
-from zkit.phase3.planted import planted
 from zkit.phase3.selection import agreement, disagreement, energy, energy_null, energy_p, refits, reordered, survivors
 from zkit.subspaces import coordinate_subspace, random_subspace
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import zkit
+from zkbook.experiments.separation import distance_ratio, distances, language_energy, ratio, resampled
 from zkit.phase3 import fits
-from zkit.phase3.separation import distance_ratio, distances, language_energy, ratio, resampled
 from zkit.subspaces import coordinate_subspace, random_subspace
 
 

@@ -13,10 +13,10 @@ import yaml
 from tiny_book import make_book
 
 import zkit
-from zkbook import replication, tables
+from zkbook import replication, shapes, tables
 from zkbook.pages.places import CHECKOUT
 from zkbook.replication import kept, measures, patching, phase3, report, steering
-from zkit import edits, positions, shapes
+from zkit import edits, positions
 from zkit.__main__ import main
 from zkit.errors import ZkitError
 from zkit.generation import Completion, complete

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zkbook import shapes
 from zkbook.replication import records
 from zkbook.replication.records import Figure, Measure, Tolerance, number, read
 from zkbook.replication.verdicts import Measured, NotMeasured, Verdict, bounds, is_same_model, judge
-from zkit import shapes
 from zkit.errors import ZkitError
 
 FILE = Path(__file__).resolve().parent.parent / "book" / "published.yml"

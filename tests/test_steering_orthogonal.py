@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import zkit
+from zkbook.experiments.relations import analogy_hits, shuffled_stability
 from zkit.steering import SteeringVector, stability
-from zkit.steering.relations import analogy_hits, shuffled_stability
 from zkit.steering.vectors import orthogonalise
 
 

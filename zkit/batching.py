@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
+from zkit.decoder import Decoder
 from zkit.edits import Edit
 from zkit.errors import ZkitError
 from zkit.memory import Room
@@ -26,9 +26,6 @@ from zkit.prefill import (
     spent,
 )
 from zkit.prompts import Prompt, check_prompts
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 Arms = Sequence[Sequence[Edit]]
 
@@ -61,7 +58,7 @@ class Batch:
         return found
 
 
-def tokens(model: Model, prompts: Sequence[Prompt], chat: bool | Sequence[bool]) -> list[Ids]:
+def tokens(model: Decoder, prompts: Sequence[Prompt], chat: bool | Sequence[bool]) -> list[Ids]:
     """The tokens of each prompt, through the chat template or not; ``chat`` may say it for each.
 
     Raises ZkitError as :meth:`zkit.models.Model.tokenize` does, and unless ``chat`` is one or one for each.
@@ -79,7 +76,7 @@ def tokens(model: Model, prompts: Sequence[Prompt], chat: bool | Sequence[bool])
     return found
 
 
-def check_lengths(model: Model, prompts: Sequence[Ids], new: Sequence[int]) -> None:
+def check_lengths(model: Decoder, prompts: Sequence[Ids], new: Sequence[int]) -> None:
     """Raise ZkitError for a prompt that, with its ``new`` tokens, is longer than the model has positions for."""
     limit = model.n_positions
     for i, (prompt, more) in enumerate(zip(prompts, new, strict=True)):
@@ -92,7 +89,7 @@ def check_lengths(model: Model, prompts: Sequence[Ids], new: Sequence[int]) -> N
             )
 
 
-def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
+def check_arms(model: Decoder, arms: Arms, n_prompts: int) -> None:
     """Raise ZkitError for no arms, edits that cannot follow a prompt to its row, and such edits in force outside."""
     if len(arms) == 0:
         raise ZkitError("the list of arms is empty; give at least one ([] is the model as it is)")
@@ -108,7 +105,7 @@ def check_arms(model: Model, arms: Arms, n_prompts: int) -> None:
     check_rows_free(model)
 
 
-def check_rows_free(model: Model) -> None:
+def check_rows_free(model: Decoder) -> None:
     """Raise ZkitError inside a block whose edits speak of single rows: batches are laid out anew."""
     if any(tracker.by_row for tracker in trackers(model.decoder)):
         raise ZkitError(
@@ -118,7 +115,7 @@ def check_rows_free(model: Model) -> None:
 
 
 def batches(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Ids],
     arms: Arms,
     room: Room,

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from weakref import finalize
 
 import torch
@@ -19,14 +19,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zkit.changing import apply
+from zkit.decoder import Decoder
 from zkit.errors import ZkitError
 from zkit.hooks import Hooks
 from zkit.positions import Positions, follow, parse, trackers
 from zkit.sites import attach
 from zkit.subspaces import Projector
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 ALL = parse("all")
 Change = Callable[..., Float[Tensor, "rows seq width"]]
@@ -138,7 +136,7 @@ def _with_vectors(
     return Edit(site, layer, lambda h, own: fn(h, _fitting(own, h)), positions, rows, x, by_token, sound=True)
 
 
-def edit(model: Model, edits: Sequence[Edit]) -> Block:
+def edit(model: Decoder, edits: Sequence[Edit]) -> Block:
     """Apply ``edits`` to every forward pass inside a ``with`` block; edits at the same site apply in list order.
 
     Whatever happens inside, the model leaves the block as it was, also when Ctrl-C strikes while it opens or closes
@@ -162,7 +160,7 @@ def edit(model: Model, edits: Sequence[Edit]) -> Block:
 class Block(Hooks):
     """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
 
-    def __init__(self, model: Model, edits: Sequence[Edit]) -> None:
+    def __init__(self, model: Decoder, edits: Sequence[Edit]) -> None:
         super().__init__()
         self._model = model
         self.go_on_with(edits)
@@ -247,7 +245,7 @@ _REMEDY = (
 )
 
 
-def check_unedited(model: Model, what: str) -> None:
+def check_unedited(model: Decoder, what: str) -> None:
     """Raise ZkitError inside a block that edits the model: a copy made there would keep the edits."""
     if trackers(model.decoder):
         raise ZkitError(

@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from zkit.decoder import Decoder
 from zkit.edits import Edit, check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.held import no_grad
 from zkit.hooks import Hooks
 
-if TYPE_CHECKING:
-    from zkit.models import Model
-
+D = TypeVar("D", bound=Decoder)
 TEXTS = ("The first token is not the whole story.", "1 + 1 = 2")
 FLOOR = 1e-3
 """Least tolerance, as a share of the norm of a token's state: TF32, where a GPU has it on, is no finer."""
@@ -26,7 +25,7 @@ ROUNDINGS = 2
 """Tolerance in epsilons of the model's dtype, where that is more."""
 
 
-def folded(model: Model, change: Callable[[int, Any], None], edits: Sequence[Edit], site: str) -> Model:
+def folded(model: D, change: Callable[[int, Any], None], edits: Sequence[Edit], site: str) -> D:
     """A copy of the model in which ``change(layer, down_proj)`` was made to every layer: what ``edits`` do by hooks.
 
     Raises ZkitError inside a block that edits the model, where ``change`` fails, and unless each module at ``site`` of
@@ -63,7 +62,7 @@ _REMEDY = (
 )
 
 
-def _differences(model: Model, twin: Model, edits: Sequence[Edit], site: str) -> list[float]:
+def _differences(model: Decoder, twin: Decoder, edits: Sequence[Edit], site: str) -> list[float]:
     """For each layer, the largest over tokens of |folded - hooked| / |hooked|; NaN where the module never ran."""
     batch = model.tokenize(TEXTS, chat=False)
     real, shares = batch["attention_mask"].bool(), [float("nan")] * model.n_layers

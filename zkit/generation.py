@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.batching import Arms, Batch, batches, check_arms, check_lengths, tokens
+from zkit.decoder import Decoder
 from zkit.edits import Block, edit
 from zkit.errors import ZkitError
 from zkit.memory import room
@@ -20,9 +21,6 @@ from zkit.prefill import Reading, joined, last_column, padded, read, reusable
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers, check_count, check_prompts
 from zkit.scoring import check_logits, continued, places, scored
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 STEP = 25
 """What a step of decoding costs whatever its rows, in tokens read."""
@@ -43,7 +41,7 @@ class Completion:
 
 @overload
 def complete(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     arms: None = None,
     *,
@@ -56,7 +54,7 @@ def complete(
 ) -> list[Completion]: ...
 @overload
 def complete(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     arms: Arms,
     *,
@@ -68,7 +66,7 @@ def complete(
     prefix: bool = ...,
 ) -> list[list[Completion]]: ...
 def complete(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     arms: Arms | None = None,
     *,
@@ -115,7 +113,7 @@ def complete(
     return answers[0] if arms is None else answers
 
 
-def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, bar: Any) -> list[list[int]]:
+def _decode(model: Decoder, batch: Batch, limit: int, ends: Tensor, apart: bool, bar: Any) -> list[list[int]]:
     """The new tokens of each row, up to its end or the limit. Rows that have ended leave the batch."""
     found: list[list[int]] = [[] for _ in batch.rest]
     rows = list(range(len(batch.rest)))
@@ -142,7 +140,7 @@ def _decode(model: Model, batch: Batch, limit: int, ends: Tensor, apart: bool, b
                 reading, last = _read_on(model, reading, _column(steps[-1][on]))
 
 
-def _read_rest(model: Model, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
+def _read_rest(model: Decoder, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
     """Read what is left of the prompts, and say each row's next token. Where ``apart``, rows of different lengths are
     read by themselves, without padding, and joined."""
     groups = packed([len(rest) for rest in batch.rest]) if apart else [list(range(len(batch.rest)))]
@@ -167,7 +165,7 @@ def _column(tokens: Int[Tensor, " rows"]) -> Reading:
     return Reading(tokens.unsqueeze(1), torch.ones_like(tokens).unsqueeze(1))
 
 
-def _read_on(model: Model, so_far: Reading, new: Reading) -> tuple[Reading, Int[Tensor, " rows"]]:
+def _read_on(model: Decoder, so_far: Reading, new: Reading) -> tuple[Reading, Int[Tensor, " rows"]]:
     """Read new columns, and say each row's next token."""
     reading, logits = read(model, so_far, new, last_column(new))
     assert logits is not None
@@ -175,7 +173,7 @@ def _read_on(model: Model, so_far: Reading, new: Reading) -> tuple[Reading, Int[
     return reading, logits.argmax(-1).to(model.device)
 
 
-def _completion(model: Model, new: list[int], ends: Tensor, limit: int) -> Completion:
+def _completion(model: Decoder, new: list[int], ends: Tensor, limit: int) -> Completion:
     stop = set(ends.tolist())
     length = next((i for i, token in enumerate(new) if token in stop), len(new))
     return Completion(model.tokenizer.decode(new[:length], skip_special_tokens=True), length, length == limit)
@@ -183,7 +181,7 @@ def _completion(model: Model, new: list[int], ends: Tensor, limit: int) -> Compl
 
 @overload
 def log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str],
     arms: None = None,
@@ -195,7 +193,7 @@ def log_probs(
 ) -> list[Float[Tensor, " n_tokens"]]: ...
 @overload
 def log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str],
     arms: Arms,
@@ -206,7 +204,7 @@ def log_probs(
     prefix: bool = ...,
 ) -> list[list[Float[Tensor, " n_tokens"]]]: ...
 def log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str],
     arms: Arms | None = None,
@@ -236,7 +234,7 @@ def log_probs(
 
 @overload
 def next_log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str] | None = None,
     arms: None = None,
@@ -250,7 +248,7 @@ def next_log_probs(
 ) -> list[Float[Tensor, "n_rows among"]]: ...
 @overload
 def next_log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str] | None,
     arms: Arms,
@@ -263,7 +261,7 @@ def next_log_probs(
     prefix: bool = ...,
 ) -> list[list[Float[Tensor, "n_rows among"]]]: ...
 def next_log_probs(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     continuations: Sequence[str] | None = None,
     arms: Arms | None = None,

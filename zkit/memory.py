@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
 
+from zkit.decoder import Decoder
 from zkit.prompts import check_count
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 ROWS = 256
 """Rows of a batch, unless told otherwise: beyond some hundred a step costs the same a row, so more gain nothing."""
@@ -41,7 +39,7 @@ class Room:
         return columns * self.token + distributions * self.logits
 
 
-def room(model: Model, batch_size: int | None = None, memory: int | None = None) -> Room:
+def room(model: Decoder, batch_size: int | None = None, memory: int | None = None) -> Room:
     """The room for batches of ``model``: at most ``batch_size`` rows (None: ROWS) and ``memory`` bytes (None: SHARE of
     what is free on the model's device, on a CPU at most ENOUGH). Raises ZkitError for what is no whole number from 1
     on, and for more rows than MOST_ROWS.

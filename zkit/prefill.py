@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,15 +19,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
+from zkit.decoder import Decoder
 from zkit.edits import Edit, edit
 from zkit.errors import ZkitError
 from zkit.held import no_grad
 from zkit.hooks import Hooks
 from zkit.packing import OVERHEAD
 from zkit.positions import Positions, prompt_width, trackers
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 Ids = list[int]
 
@@ -56,13 +54,13 @@ class Reading:
         return Reading(self.ids[index], self.mask[index], self.cache)
 
 
-def blank(model: Model, rows: int, cached: bool = True) -> Reading:
+def blank(model: Decoder, rows: int, cached: bool = True) -> Reading:
     """Rows that have read nothing; without a cache everything is computed again in each pass."""
     none = torch.zeros(rows, 0, dtype=torch.long, device=model.device)
     return Reading(none, none, DynamicCache(config=model.hf.config) if cached else None)
 
 
-def padded(model: Model, rows: Sequence[Ids], left: bool) -> Reading:
+def padded(model: Decoder, rows: Sequence[Ids], left: bool) -> Reading:
     """Rows of tokens as a rectangle, padded on one side."""
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), model.tokenizer.pad_token_id)
@@ -94,7 +92,7 @@ def joined(parts: Sequence[Reading]) -> Reading:
 
 
 def read(
-    model: Model, so_far: Reading, new: Reading, wanted: Bool[Tensor, "rows columns"] | None
+    model: Decoder, so_far: Reading, new: Reading, wanted: Bool[Tensor, "rows columns"] | None
 ) -> tuple[Reading, Float[Tensor, "wanted vocab"] | None]:
     """One forward pass over new columns; the logits after those that are wanted, row by row, or None if none are."""
     ids, mask = torch.cat((so_far.ids, new.ids), 1), torch.cat((so_far.mask, new.mask), 1)
@@ -134,7 +132,7 @@ def last_column(new: Reading) -> Bool[Tensor, "rows columns"]:
     return wanted
 
 
-def reusable(model: Model) -> bool:
+def reusable(model: Decoder) -> bool:
     """Whether a beginning can be read once for rows of different lengths.
 
     Not where attention slides over columns (padding in the middle would count), where a cache cannot be cut, and where
@@ -239,7 +237,7 @@ def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int
     return most
 
 
-def read_shared(model: Model, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
+def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
     """The beginnings that arms share, and the row of the reading that belongs to each prompt; None without any."""
     if planned.by_arm or not any(planned.each):
         return None
@@ -256,7 +254,7 @@ def read_shared(model: Model, prompts: Sequence[Ids], planned: Plan) -> tuple[Re
     return reading, owners
 
 
-def read_own(model: Model, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
+def read_own(model: Decoder, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
     """The beginnings that prompts share, as each arm edits them: a row for each arm and beginning. None without any."""
     if not planned.by_arm:
         return None
@@ -282,7 +280,7 @@ def spent(item: Edit, prompts: Sequence[Ids], n_read: Sequence[int]) -> bool:
 
 
 def _read_beginnings(
-    model: Model, so_far: Reading, prompts: Sequence[Ids], starts: Sequence[int], ends: Sequence[int]
+    model: Decoder, so_far: Reading, prompts: Sequence[Ids], starts: Sequence[int], ends: Sequence[int]
 ) -> Reading:
     """Read each prompt from its start to its end, which comes before the prompt's."""
     parts = [prompt[start:end] for prompt, start, end in zip(prompts, starts, ends, strict=True)]
@@ -292,5 +290,5 @@ def _read_beginnings(
         return read(model, so_far, new, None)[0]
 
 
-def selectors_in_force(model: Model) -> list[Positions]:
+def selectors_in_force(model: Decoder) -> list[Positions]:
     return [positions for tracker in trackers(model.decoder) for positions in tracker.selectors]

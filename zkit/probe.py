@@ -8,23 +8,21 @@ shape expected, the decoder sees the mask that tells tokens from padding, and no
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zkit.decoder import Decoder
 from zkit.errors import ZkitError, first_line
 from zkit.held import no_grad
 from zkit.hooks import Hooks
 from zkit.sites import attach
 
-if TYPE_CHECKING:
-    from zkit.models import Model
-
 ROWS, TOKENS = 2, 3
 
 
-def check_sites(model: Model, sites: Iterable[str]) -> None:
+def check_sites(model: Decoder, sites: Iterable[str]) -> None:
     """Raise ZkitError, naming model and site, unless one pass sees every site of every layer once, as expected.
 
     The pass reads ``ROWS`` rows of ``TOKENS`` tokens, and is not compiled, as under edits and recordings. It leaves no
@@ -47,7 +45,7 @@ def check_sites(model: Model, sites: Iterable[str]) -> None:
         _check_covered(model)
 
 
-def _run(model: Model) -> None:
+def _run(model: Decoder) -> None:
     ids = torch.arange(ROWS * TOKENS, device=model.device).reshape(ROWS, TOKENS)
     ids = ids % model.hf.get_input_embeddings().weight.shape[0]
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []), no_grad():
@@ -62,7 +60,7 @@ def _run(model: Model) -> None:
             ) from error
 
 
-def _check_calls(model: Model, calls: list[dict[str, Any]]) -> None:
+def _check_calls(model: Decoder, calls: list[dict[str, Any]]) -> None:
     if len(calls) != 1:
         raise ZkitError(
             f"a forward pass of {model.id!r} runs its decoder {len(calls)} times, not once; load a plain "
@@ -76,7 +74,7 @@ def _check_calls(model: Model, calls: list[dict[str, Any]]) -> None:
         )
 
 
-def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> None:
+def _check_states(model: Decoder, site: str, layer: int, states: list[Any]) -> None:
     if len(states) != 1:
         times = f"{len(states)} times" if states else "never"
         raise ZkitError(
@@ -93,7 +91,7 @@ def _check_states(model: Model, site: str, layer: int, states: list[Any]) -> Non
         )
 
 
-def _check_covered(model: Model) -> None:
+def _check_covered(model: Decoder) -> None:
     """With nothing let through ``down_proj``, an MLP must say the same of every token."""
     left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
     with Hooks(always=False) as hooks:

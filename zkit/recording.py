@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zkit.batching import check_lengths, check_rows_free, tokens
 from zkit.choice import Choice
+from zkit.decoder import Decoder
 from zkit.errors import ZkitError
 from zkit.held import no_grad
 from zkit.hooks import Hooks
@@ -22,10 +23,7 @@ from zkit.positions import Positions, Tracker, follow, parse, prompt_width
 from zkit.progress import progress
 from zkit.prompts import Prompt, check_answers, check_prompts
 from zkit.sites import attach
-from zkit.tokens import massive
-
-if TYPE_CHECKING:
-    from zkit.models import Model
+from zkit.tokens import content_mask, massive
 
 Reduce = Callable[[Float[Tensor, "batch seq width"], Bool[Tensor, "batch seq"]], Any]
 Several = list[str] | tuple[str, ...]
@@ -33,7 +31,7 @@ Several = list[str] | tuple[str, ...]
 
 @overload
 def record(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     pool: str = ...,
     *,
@@ -49,7 +47,7 @@ def record(
 ) -> Float[Tensor, "n_prompts n_layers width"]: ...
 @overload
 def record(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     pool: str = ...,
     *,
@@ -64,7 +62,7 @@ def record(
     memory: int | None = ...,
 ) -> dict[str, Float[Tensor, "n_prompts n_layers width"]]: ...
 def record(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     pool: str = "mean",
     *,
@@ -109,7 +107,7 @@ def record(
 
 
 def mean_state(
-    model: Model, prompts: Iterable[Prompt], pool: str = "mean", *, batch_size: int | None = None, **options: Any
+    model: Decoder, prompts: Iterable[Prompt], pool: str = "mean", *, batch_size: int | None = None, **options: Any
 ) -> Float[Tensor, "n_layers width"]:
     """The mean over prompts of :func:`record`, kept as a running sum: memory does not grow with their number.
 
@@ -135,7 +133,7 @@ def mean_state(
 
 @overload
 def token_states(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     *,
     site: str = ...,
@@ -146,7 +144,7 @@ def token_states(
 ) -> list[Float[Tensor, "n_tokens n_layers width"]]: ...
 @overload
 def token_states(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     *,
     site: Several,
@@ -156,7 +154,7 @@ def token_states(
     memory: int | None = ...,
 ) -> dict[str, list[Float[Tensor, "n_tokens n_layers width"]]]: ...
 def token_states(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     *,
     site: str | Several = "resid_post",
@@ -199,7 +197,7 @@ class _Enough(Exception):
 
 
 def _batches(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     reduce: Reduce,
     site: str | Several,
@@ -239,7 +237,7 @@ def _batches(
                 batch, width = model.tokenize_answered(asked, [answers[i] for i in group], chat)
             own = None
             if choice.part:
-                own = choice.own(model.content_mask(asked, chat), batch["attention_mask"].bool())
+                own = choice.own(content_mask(model, asked, chat), batch["attention_mask"].bool())
             found: dict[tuple[str, int], Any] = {}
             with Hooks() as hooks, prompt_width(model.decoder, width), no_grad(), suppress(_Enough):
                 tracker = follow(hooks, model.decoder)

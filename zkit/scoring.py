@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from zkit.batching import Arms, batches, check_arms, check_lengths, tokens
+from zkit.decoder import Decoder
 from zkit.edits import edit
 from zkit.errors import ZkitError
 from zkit.memory import Room, free
@@ -18,12 +19,9 @@ from zkit.prefill import Ids, Reading, padded, read
 from zkit.progress import progress
 from zkit.prompts import Prompt
 
-if TYPE_CHECKING:
-    from zkit.models import Model
-
 
 def scored(
-    model: Model,
+    model: Decoder,
     prompts: Sequence[Prompt],
     tails: Sequence[Ids],
     after: Sequence[Sequence[int]],
@@ -72,7 +70,7 @@ def scored(
     return found
 
 
-def continued(model: Model, continuations: Sequence[str]) -> list[Ids]:
+def continued(model: Decoder, continuations: Sequence[str]) -> list[Ids]:
     """The tokens of each continuation, by itself and without special tokens. Raises ZkitError for one without any."""
     found = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
     for text, tail in zip(continuations, found, strict=True):

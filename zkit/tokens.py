@@ -11,17 +11,14 @@ width (Qwen2.5-Coder-0.5B), the tokens that meet their criterion stand at 14 usu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zkit.decoder import Decoder
 from zkit.errors import ZkitError
 from zkit.prompts import Prompt
-
-if TYPE_CHECKING:
-    from zkit.models import Model
 
 MASSIVE = 3.0
 """Times its prompt's median norm, from which on a token is massive.
@@ -45,7 +42,7 @@ def massive(norms: Float[Tensor, "batch seq"], real: Bool[Tensor, "batch seq"]) 
 Span = tuple[int, int]
 
 
-def content_mask(model: Model, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
+def content_mask(model: Decoder, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
     """The tokens of the messages' contents, left-padded as :meth:`zkit.Model.tokenize` pads the same prompts.
 
     With ``chat=False`` nothing is template: every real token is content. Raises ZkitError as `tokenize` and

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zkbook import shapes
 from zkbook.replication.records import Figure, Published
 from zkbook.replication.verdicts import Found
-from zkit import shapes
 from zkit.models import Model
 from zkit.phase3.weights import Chosen, chosen
 from zkit.phase3.z import k_by_rule

@@ -66,7 +66,7 @@ class Row(Checked):
 
 
 class Results(Checked):
-    """All of a run. ``answer_loss`` is that of :mod:`zkit.trained`, beside an even bet's."""
+    """All of a run. ``answer_loss`` is that of :mod:`zkbook.experiments.trained`, beside an even bet's."""
 
     format: Literal["zkit replication 1"] = "zkit replication 1"
     model: str = ""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from zkbook.experiments.outcomes import published_language, same_answer
 from zkbook.replication.host import Answers, Figures, Host, joined, named
 from zkbook.replication.problems import means, problems, token_states
 from zkbook.replication.records import Figure
@@ -16,7 +17,6 @@ from zkit.edits import Edit, patch
 from zkit.errors import ZkitError
 from zkit.generation import complete
 from zkit.phase3 import z_mask
-from zkit.phase3.outcomes import published_language, same_answer
 from zkit.positions import parse
 from zkit.stats import wilson
 from zkit.subspaces import Projector, random_subspace

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zkbook.experiments.outcomes import read_answer
+from zkbook.experiments.texts import texts
+from zkbook.extraction import extract
 from zkbook.organism.number_words import WORDS
 from zkbook.organism.problems import PROBLEM_KINDS, interchange_problems
 from zkbook.replication.host import Host
-from zkit.extraction import extract
-from zkit.phase3.outcomes import read_answer
-from zkit.phase3.texts import texts
 
 LANGUAGES = ("zh", "en")
 

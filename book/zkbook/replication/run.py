@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from zkbook.experiments import trained
 from zkbook.organism.facts import held_out_facts
 from zkbook.organism.plain import in_plain
 from zkbook.pages import keeping, locks, places
@@ -19,7 +20,7 @@ from zkbook.replication.records import Figure
 from zkbook.replication.report import printed
 from zkbook.replication.steering import PROBE
 from zkbook.replication.verdicts import Found, Measured, NotMeasured, is_same_model, judge
-from zkit import trained, writing
+from zkit import writing
 from zkit.anatomies import anatomy
 from zkit.errors import ZkitError, first_line
 from zkit.foreign import visible

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from zkbook import shapes
 from zkbook.replication.host import Answers, Figures, Host
 from zkbook.replication.verdicts import Measured
-from zkit import shapes
 from zkit.errors import ZkitError
 
 _WORDS = {

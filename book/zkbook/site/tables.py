@@ -21,8 +21,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import zkit
+from zkbook import shapes
 from zkbook.claims.conjectures import shipped
-from zkit import shapes
 from zkit.foreign import code, markdown
 
 PREPARING = "in preparation"
