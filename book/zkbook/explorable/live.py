@@ -13,10 +13,10 @@ from zkit.foreign import Html, visible
 if TYPE_CHECKING:
     import ipywidgets
 
-    from zkbook.explorable import Explorable
+    from zkbook.explorable.content import Content
 
 
-def panel(explorable: Explorable, answer: Callable[..., str]) -> ipywidgets.Widget:
+def panel(explorable: Content, answer: Callable[..., str]) -> ipywidgets.Widget:
     """Controls, a Run button and the text ``answer(**{axis name: value})`` returns, escaped.
 
     The controls start where the page's do and show the stored text; they may leave the grid: a slider takes

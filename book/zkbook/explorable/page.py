@@ -22,18 +22,18 @@ from zkit.errors import ZkitError
 from zkit.foreign import Html, visible
 
 if TYPE_CHECKING:
-    from zkbook.explorable import Explorable
+    from zkbook.explorable.content import Content
 
 EMPTY = "(no text: it ended at once)"
 _BESIDE = ("green", "purple", "red")
 
 
-def check(explorable: Explorable) -> None:
+def check(explorable: Content) -> None:
     """ZkitError unless key and caption can head a figure."""
     figures.wrap(Html(), key=explorable.key, caption=explorable.caption)
 
 
-def render(explorable: Explorable) -> Html:
+def render(explorable: Content) -> Html:
     data = json.dumps(payload(explorable), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     name = "zk-" + figures.digest(explorable.key + data)
     controls = Html().join(_control(axis, i, at, name) for i, (axis, at) in enumerate(_paired(explorable)))
@@ -50,7 +50,7 @@ def render(explorable: Explorable) -> Html:
     return figure + Html("<script>{}</script>").format(_asset("page.js"))
 
 
-def payload(explorable: Explorable) -> dict[str, Any]:
+def payload(explorable: Content) -> dict[str, Any]:
     """What the script reads: plain JSON, grids flattened row by row."""
     axes = explorable.axes
     grid: dict[str, Any] = {
@@ -93,7 +93,7 @@ def payload(explorable: Explorable) -> dict[str, Any]:
     return grid
 
 
-def twin(explorable: Explorable) -> Figure:
+def twin(explorable: Content) -> Figure:
     """The default line with its interval and its point; the lines of all other choices thin behind it."""
     curve = explorable.curve
     if curve is None:
@@ -136,7 +136,7 @@ def twin(explorable: Explorable) -> Figure:
     return figure
 
 
-def _paired(explorable: Explorable) -> list[tuple[Axis, int]]:
+def _paired(explorable: Content) -> list[tuple[Axis, int]]:
     return list(zip(explorable.axes, explorable.start, strict=True))
 
 
@@ -164,7 +164,7 @@ def _control(axis: Axis, index: int, at: int, name: str) -> Html:
     return Html('<div class="zk-wide">{}<select {}>{}</select></div>').format(label, shared, options)
 
 
-def _panes(explorable: Explorable) -> Html:
+def _panes(explorable: Content) -> Html:
     chosen = Html().join(
         Html('<p class="zk-unscripted"><strong>{}:</strong> {}</p>').format(axis.shown, axis.shown_labels[at])
         for axis, at in _paired(explorable)
@@ -180,7 +180,7 @@ def _panes(explorable: Explorable) -> Html:
     return Html('{}<div class="zk-panes">{}</div>').format(chosen, panes)
 
 
-def _pane(explorable: Explorable, heading: str, at: Position, kind: str, more: str = "") -> Html:
+def _pane(explorable: Content, heading: str, at: Position, kind: str, more: str = "") -> Html:
     text = visible(explorable.text[at]).strip()
     kept = "zk-text" if text else "zk-text zk-none"
     note = "" if explorable.notes is None else Html('<p class="zk-note">{}</p>').format(explorable.notes[at])
@@ -189,7 +189,7 @@ def _pane(explorable: Explorable, heading: str, at: Position, kind: str, more: s
     )
 
 
-def _unscripted(explorable: Explorable) -> Html:
+def _unscripted(explorable: Content) -> Html:
     """For print and without JavaScript: the text at every value of the axis the curve runs along."""
     axis = explorable.axis(explorable.curve.x) if explorable.curve else explorable.axes[-1]
     rows = Html().join(
