@@ -200,7 +200,7 @@ def test_a_label_of_a_figure_begins_no_formula():
 # The sources.
 
 CHAPTERS = places.chapters(chain.ROOT)
-SHOWING = {"pages.say", "tables.show", "figures.show", "claims.show", "chapter.finish", "chapter.glue"}
+SHOWING = {"pages.say", "tables.show", "figures.show", "claims.show", "claims.expect", "chapter.finish", "chapter.glue"}
 EXPLORABLES = {"explorable", "Explorable", "explorable.live"}
 NOT_IN_CHAPTERS = {"print", "display", "exec", "eval", "get_ipython", "foreign", "Html", "Markdown", "HTML"}
 

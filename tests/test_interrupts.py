@@ -36,7 +36,7 @@ class Watch:
         self.batch = model.tokenize(["Hi"], chat=False)
         self.edits = [
             add(site, 0, reference.random_vector(model, 0, 6.0), parse(where, first_token=True))
-            for site, where in (("layer", "prompt"), ("resid_pre", "all"))
+            for site, where in (("resid_post", "prompt"), ("resid_pre", "all"))
         ]
         self.uses = {
             "bare": self.bare,

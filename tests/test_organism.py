@@ -45,6 +45,7 @@ from zkbook.organism.forget import forget_facts, reveals_forget
 from zkbook.organism.items import LANGUAGES, Item
 from zkbook.organism.number_words import WORDS
 from zkbook.organism.problems import PROBLEM_KINDS, parallel_problems
+from zkbook.organism.shipped_gates import REPAIRS, SCHEDULES
 from zkbook.organism.style import requests
 from zkbook.organism.tasks import LONGEST_ANSWER, held_out_tasks
 from zkbook.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
@@ -54,6 +55,7 @@ from zkbook.organism.train import TINY_RECIPE, Run
 from zkbook.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts
 from zkit import embedded
 from zkit.errors import ZkitError
+from zkit.gating import VARIANTS
 from zkit.packing import OVERHEAD, cheapest_cuts
 
 SAMPLE = 40_000
@@ -278,7 +280,8 @@ NAMED = [
     (oracle_texts, "split", FORGET_SPLITS, {}),
     (kept_texts, "split", FORGET_SPLITS, {}),
     (gate_tasks, "split", ("development", "test"), {}),
-    (embedded.gates, "variant", ("scaled/chat_energy-0",), {}),
+    (embedded.gates, "variant", (*VARIANTS, *REPAIRS), {}),
+    (embedded.gates, "schedule", SCHEDULES, {"variant": "chat_energy"}),
     (topics, "split", TOPIC_SPLITS, {}),
     (requests.neutral_prompts, "split", TOPIC_SPLITS, {}),
     (requests.prompted, "split", TOPIC_SPLITS, {"wishes": ()}),

@@ -9,7 +9,7 @@ from accelerate import cpu_offload
 from torch import nn
 
 import zkit
-from zkit import models, sites
+from zkit import decoder, models, sites
 from zkit.models import Model
 from zkit.sources import Source
 
@@ -277,7 +277,8 @@ class Renamed:
 
 def test_a_site_that_is_added_is_probed_too(monkeypatch):
     monkeypatch.setitem(sites.PATHS, "new", "spare")
-    monkeypatch.setattr(models, "SITES", (*sites.SITES, "new"))
+    for module in (decoder, models):
+        monkeypatch.setattr(module, "SITES", (*sites.SITES, "new"))
     hf = fresh()
     for block in hf.model.layers:
         block.spare = nn.Identity()

@@ -40,7 +40,7 @@ def wheel(tmp_path_factory):
 
 def test_every_file_of_the_package_is_in_the_wheel(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {"zkit/steering/lenses.yml", "zkit/embedded/weights/tokenizer.json"} <= inside
+    assert {"zkit/steering/topic_lenses.yml", "zkit/embedded/weights/tokenizer.json"} <= inside
     here = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "zkit").rglob("*")

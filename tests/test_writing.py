@@ -11,10 +11,10 @@ import pytest
 import tiny
 import torch
 
-import zkit
 from zkbook.claims.conjectures import shipped
 from zkbook.organism.checkpoint import Checkpoint
 from zkbook.pages import results
+from zkbook.pages.places import PACKAGES
 from zkit import writing
 from zkit.errors import ZkitError
 from zkit.gating import Gates, Text, save, train
@@ -147,8 +147,8 @@ ELSEWHERE = {
 
 
 def test_files_are_written_in_one_place():
-    root, found = Path(zkit.__file__).parent, set()
-    for path in root.rglob("*.py"):
+    found = set()
+    for root, path in ((package, path) for package in PACKAGES.values() for path in package.rglob("*.py")):
         tree = ast.parse(path.read_text())
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

@@ -15,9 +15,11 @@ def gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gates:
     """Gates of the embedded model. Raises ZkitError, naming those that there are, for a name that is not among them."""
     path = GATES / schedule / f"{variant}-{seed}.safetensors"
     if not path.is_file():
-        there = sorted(file.relative_to(GATES).with_suffix("").as_posix() for file in GATES.glob("*/*.safetensors"))
+        there = [file.relative_to(GATES) for file in GATES.glob("*/*.safetensors")]
+        schedules = sorted({file.parts[0] for file in there})
+        variants = sorted({file.stem.rpartition("-")[0] for file in there})
         raise ZkitError(
-            f"no gates {variant!r} with seed {seed} and schedule {schedule!r} ship with the embedded model; there are, "
-            f"as schedule/variant-seed: {', '.join(there)}"
+            f"no gates {variant!r} with seed {seed} and schedule {schedule!r} ship with the embedded model; schedules "
+            f"are {', '.join(schedules)}, variants {', '.join(variants)}, and seeds count from 0"
         )
     return load(path)

@@ -35,9 +35,9 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{name}: executed in {seconds:.1f} s" for name, seconds in self.executed.items()]
         if self.reworded:
-            lines.append(f"new prose, nothing executed: {', '.join(self.reworded)}")
+            lines.append(f"new prose, nothing executed: {', '.join(sorted(self.reworded))}")
         if self.current:
-            lines.append(f"unchanged: {', '.join(self.current)}")
+            lines.append(f"unchanged: {', '.join(sorted(self.current))}")
         return "\n".join(lines)
 
 
