@@ -143,6 +143,7 @@ ELSEWHERE = {
     "gguf_model": "the cache, a folder of its own under a lock",
     "organism.train": "files that transformers writes, each put in its place when it is whole",
     "pages.build": "whole builds", "pages.worker": "a copy that is set aside",
+    "site.vendor": "scripts of installed packages, as they are",
 }  # fmt: skip
 
 
