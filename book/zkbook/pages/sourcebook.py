@@ -17,7 +17,7 @@ from zkit.errors import ZkitError
 @dataclass(frozen=True)
 class Clean:
     """A clean notebook. ``needs`` names the chapters whose results it reads, ``wants`` those whose results it reads
-    where this run has any (metadata ``zkit.needs``, ``zkit.wants``)."""
+    where this run has any (metadata ``zkit.needs``, ``zkit.wants``); ``zkit.seconds`` is about how long it takes."""
 
     path: Path
     cells: list[dict[str, Any]]
