@@ -3,6 +3,7 @@
 import math
 from importlib import import_module
 
+import numpy as np
 import pandas as pd
 import pytest
 import reference
@@ -15,6 +16,8 @@ from test_laws_sink import SIZE, direction, planted
 from test_recording import row_states
 
 import zkit
+from zkit import steering
+from zkit.generation import log_probs
 from zkit.steering import (
     STYLES,
     SteeringVector,
@@ -401,3 +404,28 @@ def test_diagnoses_refused(embedded):
 def test_a_zero_vector_has_no_stable_direction():
     with pytest.raises(zkit.ZkitError, match="none of them zero"):
         geometry(tiny.shared(), SteeringVector({0: torch.ones(32)}), torch.zeros(2, 1, 32))
+
+
+def test_an_effect_is_the_measure_at_one_strength_less_that_at_its_negative():
+    model, v = tiny.shared(), actadd(tiny.shared(), "terse").at(0, 2)
+    questions = ["Hi", "What is it?"]
+
+    def lengths(model, arms):
+        """A stand-in for a measure: the log-probability of a fixed answer."""
+        return [[float(row.sum()) for row in rows] for rows in log_probs(model, questions, ["abc", "d"], arms)]
+
+    found = steering.effect(model, v, 0.3, lengths)
+    assert found.shape == (2, 2)
+    for row, layer in zip(found, v.layers, strict=True):
+        one = []
+        for sign in (1, -1):
+            with zkit.steer(model, v.at(layer), dose=sign * 0.3):
+                one.append([float(p.sum()) for p in log_probs(model, questions, ["abc", "d"])])
+        assert row.tolist() == pytest.approx([up - down for up, down in zip(*one, strict=True)], abs=1e-4)
+    whole = steering.effect(model, [v], None, lengths, alpha=0.5)
+    assert whole.shape == (1, 2) and not np.allclose(whole[0], found[0])
+    for strengths in ({"dose": None}, {"dose": 0.3, "alpha": 0.5}):
+        with pytest.raises(zkit.ZkitError, match="one of the two"):
+            steering.effect(model, v, measure=lengths, **strengths)
+    with pytest.raises(zkit.ZkitError, match="take one with"):
+        steering.effect(model, [v], 0.3, lengths)

@@ -16,7 +16,7 @@ from zkit.steering.contrast import (
 )
 from zkit.steering.controls import random_like, shuffled_pairs, sink_direction
 from zkit.steering.gguf import read_gguf, write_gguf
-from zkit.steering.scorecard import bands, diagnose, geometry, poles, preference
+from zkit.steering.scorecard import bands, diagnose, effect, geometry, poles, preference
 from zkit.steering.texts import judge_texts, outcomes, phases, sweep
 from zkit.steering.topic_lenses import (
     Lens,
@@ -43,6 +43,7 @@ __all__ = [
     "diagnose",
     "dose",
     "edits",
+    "effect",
     "fold",
     "geometry",
     "judge_texts",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zkit.anatomies import dissect
@@ -87,6 +89,36 @@ def preference(model: Model, given: Poles, arms: Arms | None = None) -> list[flo
     scored = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative], every)
     found = [[float(yes.mean() - no.mean()) for yes, no in zip(rows[:n], rows[n:], strict=True)] for rows in scored]
     return found[0] if arms is None else found
+
+
+Measure = Callable[[Model, Arms], Sequence[Sequence[float]]]
+"""For each arm one value for each item, such as ``lambda model, arms: preference(model, given, arms)``."""
+
+
+def effect(
+    model: Model,
+    vectors: SteeringVector | Sequence[SteeringVector],
+    dose: float | None,
+    measure: Measure,
+    *,
+    alpha: float | None = None,
+    first_token: bool = False,
+) -> Float[NDArray, "n_vectors n_items"]:
+    """What a measure is under each vector minus what it is under the vector's negative; all arms share batches.
+
+    vectors: several; or one, of which each layer is steered by itself.
+    dose, alpha: the strength on both sides, one of the two; a dose is for vectors of one layer.
+    measure: what is asked of the arms. first_token: whether the first token is steered too.
+    Raises ZkitError for both strengths or none, a dose of a vector of several layers, and what ``measure`` refuses.
+    """
+    given = {name: size for name, size in (("dose", dose), ("alpha", alpha)) if size is not None}
+    if len(given) != 1:
+        raise ZkitError("give dose=... or alpha=..., one of the two")
+    strengths: list[dict[str, Any]] = [{name: sign * size for name, size in given.items()} for sign in (1, -1)]
+    several = [vectors.at(l) for l in vectors.layers] if isinstance(vectors, SteeringVector) else list(vectors)
+    arms = [edits(model, v, first_token=first_token, **strength) for v in several for strength in strengths]
+    found = np.asarray(measure(model, arms), dtype=float)
+    return found[::2] - found[1::2]
 
 
 PUBLISHED_BANDS = {"early": (0, 7), "middle": (12, 17), "late": (18, 22), "end": (23, 27)}
@@ -207,15 +239,19 @@ def diagnose(
     given = poles(model, style, questions, max_new_tokens, own)
     sides = list(zip(*(asked(style, q) for q in questions), strict=True))
     table = geometry(model, v, contrasts(model, list(sides[0]), list(sides[1]), pool="last"))
-    table["effect"] = _effects(model, [v.at(layer) for layer in v.layers], usual, given)
+
+    def preferred(model: Model, arms: Arms) -> list[list[float]]:
+        return preference(model, given, arms)
+
+    table["effect"] = effect(model, v, TRIAL_DOSE, preferred).mean(1)
     layer = int(table.loc[table["effect"].idxmax(), "layer"])
-    effect = float(table["effect"].max())
-    rivals = _effects(model, random_like(v.at(layer), RIVALS), usual, given)
-    chance = math.sqrt(sum(x * x for x in rivals) / RIVALS)
-    if effect <= MARGIN * chance:
+    best = float(table["effect"].max())
+    rivals = effect(model, random_like(v.at(layer), RIVALS), TRIAL_DOSE, preferred).mean(1)
+    chance = float(np.sqrt((rivals**2).mean()))
+    if best <= MARGIN * chance:
         raise ZkitError(
             f"no layer of {model.id!r} moves towards {style.positive!r} under its vector more than by chance: the best "
-            f"by {effect:.3f} nats per token, random directions of its length by {chance:.3f}; nothing to recommend"
+            f"by {best:.3f} nats per token, random directions of its length by {chance:.3f}; nothing to recommend"
         )
     found = sweep(
         model,
@@ -244,7 +280,7 @@ def diagnose(
     changes, collapses, refuses = (float(where[name]) for name in ("changes", "collapses", "refuses"))
     reasons = (
         f"layer {layer}: doses of -{TRIAL_DOSE:g} and {TRIAL_DOSE:g} move the model's preference between its own two "
-        f"kinds of answers by {effect:.2f} nats per token, the most of {len(v.layers)} layers; random directions of "
+        f"kinds of answers by {best:.2f} nats per token, the most of {len(v.layers)} layers; random directions of "
         f"the same length do by {chance:.2f}",
         (
             f"answers begin to change at a dose of {changes:g}"
@@ -261,12 +297,3 @@ def diagnose(
     )
     alpha = alpha_for(dose, v.at(layer), usual)
     return Diagnosis(layer, alpha, dose, changes, collapses, refuses, table, curve, reasons)
-
-
-def _effects(
-    model: Model, parts: Sequence[SteeringVector], usual: Float[Tensor, " n_layers"], given: Poles
-) -> list[float]:
-    """Preference under each vector's trial dose minus that under its negative, mean over questions (nats per token)."""
-    arms = [edits(model, part, alpha_for(sign * TRIAL_DOSE, part, usual)) for part in parts for sign in (1, -1)]
-    means = [sum(found) / len(found) for found in preference(model, given, arms)]
-    return [up - down for up, down in zip(means[::2], means[1::2], strict=True)]

@@ -124,7 +124,7 @@ def evaluate(model: Model) -> dict[str, Any]:
             measure, likelihood = calibration(axis)
             figures["calibration"][axis] = {"measure_auc": asdict(measure), "likelihood_auc": asdict(likelihood)}
             figures["styles"][axis] = {name: asdict(outcome(axis, asked)) for name, asked in by_wishes.items()}
-            layer, moves = choose_layer(model, axis, usual)
+            layer, moves = choose_layer(model, axis)
             bar.update()
             doses, v = DOSES + (MORE_DOSES if axis == "terse" else ()), actadd(model, axis, layer)
             figures["steering"][axis] = {

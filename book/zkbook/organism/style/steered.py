@@ -16,7 +16,8 @@ from zkbook.organism.topic_table import topics
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.stats import Interval, bootstrap_mean, wilson
-from zkit.steering import SteeringVector, actadd, alpha_for, edits, reference_norms
+from zkit.steering import SteeringVector, actadd, alpha_for, edits, effect, reference_norms
+from zkit.steering.scorecard import Measure
 
 TRIAL_DOSE = 0.3
 
@@ -24,6 +25,11 @@ TRIAL_DOSE = 0.3
 def neutral_probes(split: str) -> list[Probe]:
     """A text with its choice points for each topic of a split, asked for without a wish."""
     return probes([item.prompt for item in neutral_prompts(split)], topics(split))
+
+
+def on(axis: str, given: Sequence[Probe]) -> Measure:
+    """The log-odds of one axis at some probes, as a measure for :func:`zkit.steering.effect`."""
+    return lambda model, arms: [leans[axis] for leans in log_odds(model, given, arms)]
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,6 @@ def leaning(
 def choose_layer(
     model: Model,
     axis: str,
-    reference: Float[Tensor, " n_layers"] | None = None,
     n_topics: int | None = None,
     layers: Sequence[int] | None = None,
 ) -> tuple[int, dict[int, float]]:
@@ -59,14 +64,9 @@ def choose_layer(
     Also every layer's move (nats). The rule looks at no greedy text and at no test topic; `n_topics` takes the first
     few of the topics, `layers` a few of the layers.
     """
-    usual = reference_norms(model) if reference is None else reference
-    v = actadd(model, axis)
-    tried = v.layers if layers is None else list(layers)
-    steered = [(v.at(layer), sign * TRIAL_DOSE) for layer in tried for sign in (1, -1)]
-    found = [leans[axis] for leans in leaning(model, steered, neutral_probes("development")[:n_topics], usual)]
-    moves = {
-        layer: (sum(up) - sum(down)) / len(up) for layer, up, down in zip(tried, found[::2], found[1::2], strict=True)
-    }
+    v = actadd(model, axis, layers)
+    moved = effect(model, v, TRIAL_DOSE, on(axis, neutral_probes("development")[:n_topics])).mean(1)
+    moves = dict(zip(v.layers, moved.tolist(), strict=True))
     return max(moves, key=lambda layer: moves[layer]), moves
 
 
