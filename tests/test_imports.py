@@ -18,7 +18,7 @@ LAYERS = """
 errors
 subspaces | stats | answers | replies | progress | foreign | writing | processes | reading yaml_files tensor_files
 held cache sources gguf_model loading prompts template_trial templates eager hooks sites decoder tokens packing memory \
-positions choice changing edits folding prefill batching recording scoring generation probe models readout anatomies \
+positions choice edits folding prefill batching recording scoring generation probe models readout anatomies \
 refusals pooling
 patching phase3 | steering | gating
 embedded
