@@ -29,8 +29,8 @@ def anatomy(
 
     Columns: prompt and token, counted from 0; text, the token's own; layer; norm, of its state; massive: longer than
     `zkit.tokens.MASSIVE` times its prompt's median at that layer; template: written by the chat template and no part of
-    a message. States are recorded as edits in force leave them.
-    Raises ZkitError as :func:`zkit.record` and :func:`zkit.tokens.content_mask` do.
+    a message. States are recorded as edits in force leave them. Raises ZkitError for no prompts, an empty prompt, an
+    unknown layer, and a chat template that hides the message.
     """
     found = dissect(model, prompts, layers, chat, batch_size)
     numbers = list(range(model.n_layers)) if layers is None else list(layers)
@@ -81,7 +81,9 @@ def dissect(
     chat: bool = True,
     batch_size: int | None = None,
 ) -> list[Dissected]:
-    """The states of every token of each prompt, and what kind of token it is. Raises as :func:`anatomy` does."""
+    """The states of every token of each prompt, and what kind of token it is. Raises ZkitError where :func:`anatomy`
+    does.
+    """
     batch, content = model.tokenize(prompts, chat), model.content_mask(prompts, chat)
     real = batch["attention_mask"].bool()
     states = token_states(model, prompts, layers=layers, chat=chat, batch_size=batch_size)

@@ -137,7 +137,7 @@ class Decoder:
         """Each prompt as the text the model reads: chat template, thinking off, opened for the answer.
 
         A conversation that ends with the assistant's message is left open after it: the model continues that message.
-        Raises ZkitError as :func:`zkit.templates.render` does.
+        Raises ZkitError for a tokenizer without a chat template, and for a conversation that the template refuses.
         """
         return templates.render(self.tokenizer, prompts, self.id)
 
@@ -165,8 +165,8 @@ class Decoder:
     ) -> tuple[BatchEncoding, int]:
         """Prompts, left-padded, each followed by its answer, right-padded; and the number of columns of the prompts.
 
-        An answer is tokenized by itself, without special tokens. Raises ZkitError as :meth:`tokenize` does, for lists
-        of different lengths and for an answer without a token.
+        An answer is tokenized by itself, without special tokens. Raises ZkitError for no prompts, lists of different
+        lengths, and a prompt or answer without a token.
         """
         check_answers(prompts, answers)
         batch = self.tokenize(prompts, chat)

@@ -264,7 +264,9 @@ def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq widt
 
 
 def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
-    """The states of one site after all edits there. Raises ZkitError as :func:`zkit.edit` says."""
+    """The states of one site after all edits there. Raises ZkitError for states of another form, and for an `fn` that
+    gives back another shape, dtype or device.
+    """
     if h.dim() != 3 or h.shape[:2] != tracker.shape:
         raise ZkitError(
             f"the states at {group[0].site} of layer {group[0].layer} have shape {tuple(h.shape)} in a forward pass of "

@@ -64,7 +64,7 @@ def bundle(page: Html, plain: str) -> dict[str, str]:
 
 
 def show(page: Html, plain: str) -> None:
-    """Display :func:`bundle`. Raises as it does."""
+    """Display :func:`bundle`. Raises TypeError for a page that is not Html."""
     from IPython.display import display
 
     display(bundle(page, plain), raw=True)

@@ -142,7 +142,8 @@ def _decode(model: Decoder, batch: Batch, limit: int, ends: Tensor, apart: bool,
 
 def _read_rest(model: Decoder, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
     """Read what is left of the prompts, and say each row's next token. Where ``apart``, rows of different lengths are
-    read by themselves, without padding, and joined."""
+    read by themselves, without padding, and joined.
+    """
     groups = packed([len(rest) for rest in batch.rest]) if apart else [list(range(len(batch.rest)))]
     parts, last = [], []
     for group in map(sorted, groups):
@@ -217,8 +218,8 @@ def log_probs(
     """Teacher-forced log-probabilities (nats) of each token of ``continuations[i]`` after ``prompts[i]``.
 
     With ``arms``, a list of them for each arm. The continuation is tokenized by itself, without special tokens. Edits
-    in force apply; the continuation counts as generated. Options are those of :func:`complete`. Raises ZkitError as it
-    does, and for lists of different lengths and an empty continuation.
+    in force apply; the continuation counts as generated. Options are those of :func:`complete`. Raises ZkitError for no
+    prompts, lists of different lengths and an empty continuation.
     """
     check_answers(prompts, continuations)
 
@@ -276,11 +277,11 @@ def next_log_probs(
     """Teacher-forced log-probabilities (nats) of next tokens, before each token of the continuation and after it.
 
     Row t is the distribution after t tokens of ``continuations[i]``, from none to all; without continuations there is
-    one row, the token after the prompt. ``after``: for each prompt the numbers t to tell of, ascending
-    (None: all); others cost no logits. ``among``: the ids of the tokens to tell of, in this order (None: the
-    whole vocabulary); whichever, the distribution is over the whole vocabulary. Arms and options as for
-    :func:`log_probs`. Raises as it does, for an unknown token, a number of tokens that a continuation does not have,
-    and for more distributions than fit into the memory that is free.
+    one row, the token after the prompt. ``after``: for each prompt the numbers t to tell of, ascending (None: all);
+    others cost no logits. ``among``: the ids of the tokens to tell of, in this order (None: the whole vocabulary);
+    whichever, the distribution is over the whole vocabulary. Arms and options as for :func:`log_probs`. Raises
+    ZkitError for no prompts, an unknown token, a number of tokens that a continuation does not have, and more
+    distributions than fit into the memory that is free.
     """
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     if among is not None and not (len(among) and all(0 <= token < vocabulary for token in among)):

@@ -28,7 +28,8 @@ def read(
 ) -> tuple[Any, Any]:
     """The transformers module and the tokenizer. What is asked for is checked before any weights are read.
 
-    An adapter is merged into its base, so that what comes back is a plain model. Raises as :func:`zkit.load` does.
+    An adapter is merged into its base, so that what comes back is a plain model. Raises ZkitError for what
+    :func:`zkit.load` names.
     """
     if device is not None and device_map is not None:
         raise ZkitError("give device or device_map, not both")

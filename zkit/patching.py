@@ -59,7 +59,8 @@ def next_token(
 
     ``classes`` are lists of token ids, such as the one token of an answer, or all tokens of a script; distributions are
     over the whole vocabulary. Arms and limits as for :func:`zkit.generation.next_log_probs`; a patch of the last token
-    costs one token an arm. Raises ZkitError as it does, and for an empty class and a token that the model lacks.
+    costs one token an arm. Raises ZkitError for no prompts, arms that cannot be applied, an empty class
+    and a token that the model lacks.
     """
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     for group in classes:

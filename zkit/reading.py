@@ -96,7 +96,7 @@ def size_of(path: str | Path, limit: int) -> int:
 def read_text(path: str | Path, limit: int = TEXT_LIMIT) -> str:
     """The text of a file in UTF-8, or in UTF-16 or UTF-32 if it begins with their mark.
 
-    Raises ZkitError for other encodings, binary contents, and as :func:`size_of` does.
+    Raises ZkitError for other encodings, binary contents, and a file that is missing or too large.
     """
     size_of(path, limit)
     try:
@@ -119,7 +119,7 @@ def read_text(path: str | Path, limit: int = TEXT_LIMIT) -> str:
 def parse_json(text: str, where: str) -> Any:
     """One JSON value of finite numbers, whose keys are all different; ``where`` is what an error calls it.
 
-    Raises ZkitError for anything else, NaN and Infinity included, and as :func:`plain` does.
+    Raises ZkitError for anything else, NaN and Infinity included, and for what :func:`plain` refuses.
     """
     try:
         found = json.loads(text, object_pairs_hook=lambda pairs: unique(pairs, where))
@@ -140,7 +140,8 @@ def read_json(path: str | Path, limit: int = TEXT_LIMIT) -> Any:
 def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
     """The JSON values of a file with one on each line, each with what to call it: "line 3 of texts.jsonl".
 
-    Empty lines are passed over. Raises as :func:`read_text` and :func:`parse_json` do.
+    Empty lines are passed over. Raises ZkitError for a file that cannot be read as text, and for a line that is not
+    JSON.
     """
     for number, line in enumerate(read_text(path, LINES_LIMIT).split("\n"), 1):
         if line.strip():

@@ -89,7 +89,6 @@ def own_refusals(model: Model) -> Refusals:
     answer. Refusals are found only where at least half of the ``REQUESTS`` are declined and more than half of the
     ``QUESTIONS`` answered, and refusals are the likelier where the model declines: one that says anything anywhere
     declines nothing. Call it outside any block that steers.
-    Raises ZkitError as generation does.
     """
     asked, n = [*REQUESTS, *QUESTIONS], len(REQUESTS)
     replies = [answer.text for answer in complete(model, asked, max_new_tokens=LONGEST)]

@@ -82,7 +82,7 @@ def clustered_mean(
     """The mean of the groups' means, with a percentile bootstrap interval over the groups; n is their number.
 
     For shares, where all groups agree on 0 or on 1, Wilson's interval for as many items. Raises ZkitError for lists of
-    different lengths, and as :func:`bootstrap_mean` does.
+    different lengths, no values and values that are not finite.
     """
     if len(values) != len(groups):
         raise ZkitError(f"{len(values)} values but {len(groups)} groups; give the group of each value")
@@ -170,8 +170,8 @@ def bootstrap_ratio_difference(
 ) -> Interval:
     """The second ratio minus the first, each (above, below) the line of the same items, drawn together.
 
-    A draw that leaves a ratio nothing below the line is left out. Raises ZkitError as :func:`bootstrap_ratio` does, and
-    for pairs of different items.
+    A draw that leaves a ratio nothing below the line is left out. Raises ZkitError for lists of different lengths, no
+    items, negative values and nothing below a line.
     """
     (a, b), (x, y) = _sides(*first), _sides(*second)
     if a.size != x.size:

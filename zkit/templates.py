@@ -38,7 +38,7 @@ def render(tokenizer: Any, prompts: Sequence[Prompt], model: str) -> list[str]:
 
 
 def around(tokenizer: Any, model: str) -> tuple[int, int]:
-    """Tokens that the template puts before a user message and after it. Raises as :func:`render` does."""
+    """Tokens that the template puts before a user message and after it. Raises ZkitError without a template."""
     one, two = (
         tokenizer(text, add_special_tokens=False).input_ids for text in render(tokenizer, ["one", "two"], model)
     )

@@ -45,7 +45,7 @@ def write(path: str | Path, content: str | bytes) -> None:
 def replacing(path: str | Path) -> Iterator[Path]:
     """The path of a new file, which takes the place of ``path`` when the block ends well and is else removed.
 
-    A link is followed, and a device or pipe is written to as it is. Raises as :func:`write` does.
+    A link is followed, and a device or pipe is written to as it is. Raises ZkitError if the file cannot be written.
     """
     with writing(path):
         target = Path(os.path.realpath(path))

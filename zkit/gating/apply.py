@@ -89,7 +89,9 @@ def _times(row: Float[Tensor, " d_mlp"]) -> Any:
 
 
 def edits(model: Model, gates: Gates, **options: Any) -> list[Edit]:
-    """The gates as edits of ``model``; ``options`` are those of :func:`neuron_factors`. Raises as it and `check` do."""
+    """The gates as edits of ``model``; ``options`` are those of :func:`neuron_factors`. Raises ZkitError for gates of
+    another shape or model, and an unknown scale or scope.
+    """
     gates.check(model)
     return factor_edits(neuron_factors(gates, **options))
 
@@ -104,7 +106,8 @@ def gate(
 ) -> Block:
     """Gate everything the model does inside the block: soft, or hard if a threshold is given.
 
-    Raises ZkitError for gates of another shape or model, and as :func:`neuron_factors` does.
+    Raises ZkitError for gates of another shape or model, an unknown scale or scope, and a threshold that leaves
+    no neuron of a layer on.
     """
     return edit(model, edits(model, gates, scale=scale, threshold=threshold, kept=kept, scope=scope))
 

@@ -249,7 +249,7 @@ def further(between: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
 
 
 def nearer_than(between: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
-    """For each problem the mean of :func:`further` over the others. Raises as it does."""
+    """For each problem the mean of :func:`further` over the others. Raises ZkitError for a single problem."""
     found = further(between)
     return (found.sum(1) - found.diag()) / (len(found) - 1)
 

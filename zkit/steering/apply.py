@@ -168,8 +168,9 @@ def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
 
     It equals ``steer(..., first_token=True)`` up to rounding, and is compared with it before it is given out. The copy
     lives in memory only: these architectures have no such bias in their configuration, so ``save_pretrained`` would
-    lose it. Raises ZkitError as :func:`edits` does, inside a block that edits the model, and for a model whose weights
-    cannot hold the vector (see :func:`zkit.folding.folded`), such as one that normalises the output of its MLPs.
+    lose it. Raises ZkitError for a vector of another width or layer than the model has, inside a block that edits the
+    model, and for a model whose weights cannot hold the vector (see :func:`zkit.folding.folded`), such as one that
+    normalises the output of its MLPs.
     """
 
     def change(layer: int, down: nn.Linear) -> None:

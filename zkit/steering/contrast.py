@@ -86,7 +86,7 @@ def contrasts(
 ) -> Float[Tensor, "n_pairs n_layers d_model"]:
     """Pooled state of each positive prompt minus that of its negative one, at the output of each layer (None: of all).
 
-    ``options`` are those of :func:`sides`. Raises ZkitError as it does.
+    ``options`` are those of :func:`sides`. Raises ZkitError for lists of different lengths and an unknown pool.
     """
     one, other = sides(model, positives, negatives, layers, **options)
     return one - other
@@ -148,8 +148,8 @@ def mean_difference(
 ) -> SteeringVector:
     """v_l = mean over pairs of :func:`contrasts`, not normalised.
 
-    Raises ZkitError as :func:`contrasts` does, if the two sides are the same prompts, and if their states do not
-    differ.
+    Raises ZkitError for lists of different lengths, an unknown pool or layer, the same prompts on both sides, and
+    states that do not differ.
     """
     if list(positives) == list(negatives):
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
@@ -187,7 +187,7 @@ def stability_interval(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Int
     """:func:`stability`, mean over the layers given, with a 95% interval by the jackknife over pairs (Efron).
 
     A pair takes part in every cosine with another one, so a bootstrap of each pair's mean cosine would be too narrow.
-    Raises ZkitError for fewer than three pairs and as :func:`stability` does.
+    Raises ZkitError for fewer than three pairs and for a pair without a difference.
     """
     n = len(deltas)
     if n < 3:
@@ -241,7 +241,7 @@ def actadd(
     is not normalised.
 
     Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
-    whose states do not differ, and as :func:`contrasts` does.
+    whose states do not differ, and an unknown pool.
     """
     if style is not None and (positive is not None or negative is not None):
         raise ZkitError("give a style or a pair of prompts, not both")

@@ -29,7 +29,7 @@ def sink_direction(model: Model, v: SteeringVector, prompts: Sequence[Prompt] = 
     """What the first token and every massive one have more than the others, as long as ``v``: the pure sink direction.
 
     Mean over prompts of the difference of the two groups' mean states. A literal vector of two prompts of different
-    lengths holds some of it. Raises ZkitError as recording does.
+    lengths holds some of it. Raises ZkitError for no prompts and for an unknown layer.
     """
     parts = []
     for part in dissect(model, prompts, v.layers):

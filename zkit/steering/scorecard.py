@@ -148,10 +148,10 @@ def geometry(
     """Norms of states and vector at each layer of ``v``, from one forward pass over the prompts.
 
     Columns: layer; first_norm, the first token's median norm; usual_norm, that of the messages' tokens that are not
-    massive (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (the published one);
-    n_massive, massive tokens in a prompt, on average; vector_norm; snr = vector_norm / mean_norm (published);
-    dose_per_alpha = vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the
-    layers of ``v``), if given. Raises ZkitError for differences of another number of layers, and as recording does.
+    massive (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (the published one); n_massive,
+    massive tokens in a prompt, on average; vector_norm; snr = vector_norm / mean_norm (published); dose_per_alpha =
+    vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the layers of ``v``), if
+    given. Raises ZkitError for differences of another number of layers, and for prompts without a usual token.
     """
     found = dissect(model, prompts, v.layers)
     frame = pd.DataFrame(
@@ -227,7 +227,7 @@ def diagnose(
     language. ``table`` has the columns of :func:`geometry` and ``effect`` (nats per token), ``curve`` those of
     :func:`outcomes` by dose; ``changes``, ``collapses`` and ``refuses`` are those of :func:`phases`. Raises ZkitError
     for doses that are not above zero, fewer than two questions, a model that does not follow the instructions, a vector
-    that does no more than random directions of its length, and as recording and generation do.
+    that does no more than random directions of its length.
     """
     if len(doses) == 0 or not all(0 < dose < math.inf for dose in doses):
         raise ZkitError(f"doses must be above zero, got {list(doses)}; the un-steered model is always beside them")

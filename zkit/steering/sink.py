@@ -33,9 +33,9 @@ def prefix_artefact(
 ) -> SteeringVector:
     """a_l = (1/T+ - 1/T-) sum over t < P of h_l^t, the part of a literal vector that the prompts' lengths decide.
 
-    P, T+, T- and the sum as in :func:`prefix_sum`, layers too. A vector over all tokens but the first holds
-    1/(T+ - 1) - 1/(T- - 1) of the sum without its first state. Prompts of equal length have none: the direction is
-    that of :func:`prefix_sum`. Raises ZkitError as it does.
+    P, T+, T- and the sum as in :func:`prefix_sum`, layers too. A vector over all tokens but the first holds 1/(T+ - 1)
+    - 1/(T- - 1) of the sum without its first state. Prompts of equal length have none: the direction is that of
+    :func:`prefix_sum`. Raises ZkitError if the two prompts begin with no common token of the template.
     """
     return length_factor(*token_counts(model, [positive, negative])) * prefix_sum(model, positive, negative, layers)
 
@@ -72,7 +72,7 @@ def first_norm(mean_norm: float, usual_norm: float, n_tokens: int) -> float:
 def sink_part(size: float, n_positive: int, n_negative: int) -> float:
     """S (1/T+ - 1/T-): the signed length, in a literal vector, of a state of norm S that both prompts begin with.
 
-    Raises ZkitError as :func:`length_factor` does.
+    Raises ZkitError unless both counts are >= 1.
     """
     return size * length_factor(n_positive, n_negative)
 
@@ -99,5 +99,5 @@ def predicted_cosines(sinks: Mapping[str, float], style: float) -> dict[tuple[st
 
 
 def token_counts(model: Model, prompts: Sequence[Prompt], chat: bool = True) -> list[int]:
-    """Number of tokens of each prompt, template included. Raises ZkitError as :meth:`zkit.Model.tokenize` does."""
+    """Number of tokens of each prompt, template included. Raises ZkitError for no prompts, or one without a token."""
     return [int(row.sum()) for row in model.tokenize(prompts, chat)["attention_mask"]]

@@ -76,7 +76,7 @@ def surprise(model: Model, prompts: Sequence[Prompt], texts: Sequence[str]) -> l
     """Mean negative log-probability (nats per token) of each text after its prompt; None for an empty text.
 
     The perplexity is its exponential. Outside any block that steers, this is how unlikely the un-steered model finds
-    what was written. Raises ZkitError as :func:`zkit.generation.log_probs` does.
+    what was written. Raises ZkitError for lists of different lengths.
     """
     kept = [i for i, text in enumerate(texts) if text]
     found: list[float | None] = [None] * len(texts)

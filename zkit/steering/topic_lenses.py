@@ -64,8 +64,8 @@ class Lens:
         """The lens of whole words or phrases, in either case; the longest that fits counts once.
 
         Letters in brackets at the end of a word may be absent: ``team(s)`` is team or teams. No other form is guessed,
-        and a part of a compound is no whole word (``build`` is not found in build-up).
-        Raises ZkitError for an empty vocabulary, an empty word, brackets elsewhere, and as the class does.
+        and a part of a compound is no whole word (``build`` is not found in build-up). Raises ZkitError for an empty
+        vocabulary, an empty word, brackets elsewhere, and a lens without a name.
         """
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
             raise ZkitError(
@@ -79,7 +79,8 @@ class Lens:
     def of_pattern(cls, name: str, pattern: str, about: str = "") -> Lens:
         """The lens of a regular expression, used as it stands: write ``(?i)`` in front to ignore case.
 
-        Raises ZkitError for an empty pattern, one that does not compile, and as the class does.
+        Raises ZkitError for an empty pattern, one that does not compile, one that matches the empty text, and a lens
+        without a name.
         """
         if not isinstance(pattern, str) or not pattern:
             raise ZkitError(f"lens {name!r} has an empty vocabulary; its pattern must be a regular expression")
@@ -296,7 +297,7 @@ def positive_control(table: pd.DataFrame, level: float = 0.95, seed: int = 0) ->
     - own, own_low, own_high: bleed when asked for this lens minus when asked for the others, paired over probes (NaN
       of a single lens). specific: the interval lies above 0. If not, any request for a lens brings these words out.
 
-    Raises as :func:`score_bleed` does, and if a lens was not asked for.
+    Raises ZkitError for a table without the arm "unsteered", and if a lens was not asked for.
     """
     found = score_bleed(table, level, seed)
     rows = []
