@@ -350,7 +350,7 @@ def leave_figures(book, notebook, *shown):
 @pytest.fixture
 def tiny_site(book, tmp_path_factory, monkeypatch):
     """A site of a gallery and two chapters (three are staged), and a function that builds it and returns a page."""
-    monkeypatch.setattr(vendor, "vendor", lambda: None)
+    monkeypatch.setattr(vendor, "vendor", lambda folder: None)
     plain, other = (figures.wrap(Html("<svg></svg>"), key=key, caption="Still.") for key in ("plain", "other"))
     leave_figures(book, "00_embedded_model", other, explorable("dose"))
     leave_figures(book, "01_gates_apply", other.replace("fig-other", "fig-only"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -10,7 +11,7 @@ from zkbook.site import finding, folds, gallery, kept, ledger, markup, numbers, 
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("config-inited", lambda *_: vendor.vendor())
+    app.connect("config-inited", lambda app, _: vendor.vendor(vendor.place(Path(app.srcdir))))
     for part in (scripts, finding, folds, numbers, tables, kept, ledger, gallery, markup):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

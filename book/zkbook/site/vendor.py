@@ -7,12 +7,16 @@ unchanged are left alone, so that a build can tell that nothing happened.
 import importlib.metadata
 from pathlib import Path
 
-VENDOR = Path(__file__).resolve().parents[2] / "_assets" / "vendor"
 # The combined component, its fonts, and the TeX extensions it loads on demand.
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/", "input/tex/extensions/")
 
 
-def vendor(folder: Path = VENDOR) -> None:
+def place(root: Path) -> Path:
+    """Where a book has the scripts that its pages load."""
+    return root / "book" / "_assets" / "vendor"
+
+
+def vendor(folder: Path) -> None:
     """Fill ``folder`` with ``mathjax/`` and ``plotly.min.js``. SystemExit names a package that is missing."""
     for source, name in [*_mathjax(), (_file("plotly", "plotly/package_data/plotly.min.js"), "plotly.min.js")]:
         target, content = folder / name, source.read_bytes()
