@@ -49,7 +49,3 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise SystemExit(f"{name} is not installed; pip install -r requirements.txt brings it") from None
-
-
-if __name__ == "__main__":
-    vendor()
