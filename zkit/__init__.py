@@ -1,6 +1,6 @@
-"""zkit: hooks, subspaces, steering and honest measurement for small language models.
+"""zkit: hooks, subspaces, steering and measurement for small language models.
 
-Names resolve on first use, so ``import zkit`` is quick and a program loads only the modules that it uses.
+Names are imported on first use, so ``import zkit`` is quick and a program loads only the modules that it uses.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The command line: ``python -m zkit steer | diagnose``, and the verbs of the book where that is installed."""
+"""The command line: ``python -m zkit steer | diagnose``, and the verbs of the book if the book is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zkit.foreign import visible
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0; 1 if a chapter failed or is stale; 2 for a mistake the user can mend; 130 for Ctrl-C."""
+    """Run a verb; returns the exit status: 0, 1 if a chapter failed or is stale, 2 for a ZkitError, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
     kept = "; what is finished is kept, the same command resumes" if getattr(options, "resumes", False) else ""
     return processes.interruptible(lambda: _done(options), f"zkit: interrupted{kept}")
@@ -40,7 +40,7 @@ def steer(options: argparse.Namespace) -> int:
 
 
 def diagnose(options: argparse.Namespace) -> int:
-    """Print how a style can be steered in a model: a layer, a strength, and why."""
+    """Print a recommended layer and strength for steering a style in a model, with reasons."""
     from zkit import report
 
     print(visible(report.diagnosed(**_contrast(options), questions=options.question, out=options.json)))

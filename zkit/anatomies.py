@@ -1,4 +1,4 @@
-"""The tokens of prompts one by one: how long their states are, which are massive, which belong to the chat template."""
+"""Each token of a prompt: the norm of its states, whether it is massive, whether it belongs to the chat template."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def anatomy(
     chat: bool = True,
     batch_size: int | None = None,
 ) -> pd.DataFrame:
-    """Every token of every prompt at the output of each layer (None: of all): one row for each, in this order.
+    """A table with one row for every token of every prompt at the output of each layer, sorted in that order.
 
-    Columns: prompt and token, counted from 0; text, the token's own; layer; norm, of its state; massive: longer than
-    `zkit.tokens.MASSIVE` times its prompt's median at that layer; template: written by the chat template and no part of
-    a message. States are recorded as edits in force leave them. Raises ZkitError for no prompts, an empty prompt, an
-    unknown layer, and a chat template that hides the message.
+    layers: their numbers (None: all). chat: whether prompts go through the chat template. batch_size: largest number
+    of rows in a batch (None: :data:`zkit.memory.ROWS`).
+    Columns: prompt and token, counted from 0; text, of the token; layer; norm, of the token's state; massive, whether
+    the norm is above `zkit.tokens.MASSIVE` times the median of its prompt at that layer; template, whether the token
+    belongs to the chat template and not to a message. States are recorded with the edits in force. Raises ZkitError
+    for no prompts, an empty prompt, an unknown layer, and a chat template that changes or drops a message.
     """
     found = dissect(model, prompts, layers, chat, batch_size)
     numbers = list(range(model.n_layers)) if layers is None else list(layers)
@@ -68,7 +70,7 @@ class Dissected:
 
     @property
     def usual(self) -> Bool[Tensor, "n_tokens n_layers"]:
-        """What the default pool of :func:`zkit.record` takes: content, not massive, not the first token."""
+        """The tokens in the default pool of :func:`zkit.record`: content, not massive, not the first token."""
         chosen = self.content[:, None] & ~self.massive
         chosen[0] = False
         return chosen
@@ -81,8 +83,10 @@ def dissect(
     chat: bool = True,
     batch_size: int | None = None,
 ) -> list[Dissected]:
-    """The states of every token of each prompt, and what kind of token it is. Raises ZkitError where :func:`anatomy`
-    does.
+    """The states of every token of each prompt, and what kind of token it is.
+
+    Parameters are those of :func:`anatomy`. Raises ZkitError for no prompts, an empty prompt, an unknown layer, and a
+    chat template that changes or drops a message.
     """
     batch, content = model.tokenize(prompts, chat), model.content_mask(prompts, chat)
     real = batch["attention_mask"].bool()

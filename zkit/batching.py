@@ -1,4 +1,4 @@
-"""Fill batches with rows, arms times prompts, and read what the rows have in common."""
+"""Divide rows, arms times prompts, into batches, and read beginnings that rows have in common once."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Arms = Sequence[Sequence[Edit]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that run together, arm after arm: each of ``prompts`` under each of ``arms`` (indices of both).
+    """Rows that run together, arm after arm: each of ``prompts`` under each of ``arms`` (both are lists of indices).
 
-    ``reading`` is what the rows have read; ``rest`` what is left of each row's prompt, never nothing; ``still`` the
-    edits of each arm that have to do with it or what follows.
+    ``reading`` holds the tokens that were read already; ``rest`` the remaining tokens of each row's prompt, at least
+    one; ``still`` the edits of each arm that can affect these or the tokens that follow them.
     """
 
     arms: list[int]
@@ -45,7 +45,7 @@ class Batch:
     still: list[list[Edit]]
 
     def edits(self, rows: Sequence[int]) -> list[Edit]:
-        """The edits for a batch of these of its rows, in ascending order."""
+        """The edits for a batch that holds only these ``rows`` of this one, given in ascending order."""
         found: list[Edit] = []
         start, n = 0, len(self.prompts)
         for i, arm in enumerate(self.still):
@@ -59,9 +59,10 @@ class Batch:
 
 
 def tokens(model: Decoder, prompts: Sequence[Prompt], chat: bool | Sequence[bool]) -> list[Ids]:
-    """The tokens of each prompt, through the chat template or not; ``chat`` may say it for each.
+    """The tokens of each prompt. ``chat``: whether to use the chat template, for all prompts or one value for each.
 
-    Raises ZkitError as :meth:`zkit.models.Model.tokenize` does, and unless ``chat`` is one or one for each.
+    Raises ZkitError for no prompts, a prompt without a token, a conversation without the chat template, and a list
+    ``chat`` of another length.
     """
     found: list[Ids] = [[]] * len(check_prompts(prompts))
     if isinstance(chat, bool):
@@ -77,7 +78,7 @@ def tokens(model: Decoder, prompts: Sequence[Prompt], chat: bool | Sequence[bool
 
 
 def check_lengths(model: Decoder, prompts: Sequence[Ids], new: Sequence[int]) -> None:
-    """Raise ZkitError for a prompt that, with its ``new`` tokens, is longer than the model has positions for."""
+    """Raise ZkitError if a prompt with its number of ``new`` tokens needs more positions than the model has."""
     limit = model.n_positions
     for i, (prompt, more) in enumerate(zip(prompts, new, strict=True)):
         if limit is not None and len(prompt) + more > limit:
@@ -90,7 +91,9 @@ def check_lengths(model: Decoder, prompts: Sequence[Ids], new: Sequence[int]) ->
 
 
 def check_arms(model: Decoder, arms: Arms, n_prompts: int) -> None:
-    """Raise ZkitError for no arms, edits that cannot follow a prompt to its row, and such edits in force outside."""
+    """Raise ZkitError for no arms, an edit at an unknown site or layer, an edit that names rows or has vectors for
+    another number of prompts, and edits in force that :func:`check_rows_free` refuses.
+    """
     if len(arms) == 0:
         raise ZkitError("the list of arms is empty; give at least one ([] is the model as it is)")
     for item in (item for arm in arms for item in arm):
@@ -106,7 +109,7 @@ def check_arms(model: Decoder, arms: Arms, n_prompts: int) -> None:
 
 
 def check_rows_free(model: Decoder) -> None:
-    """Raise ZkitError inside a block whose edits speak of single rows: batches are laid out anew."""
+    """Raise ZkitError if an edit in force names rows or has a vector per prompt: rows are rearranged into batches."""
     if any(tracker.by_row for tracker in trackers(model.decoder)):
         raise ZkitError(
             "an edit in force names rows, or has a vector per prompt, but batches are laid out anew here; "
@@ -126,11 +129,14 @@ def batches(
     cached: bool = True,
     prefix: bool = True,
 ) -> Iterator[Batch]:
-    """Every prompt under every arm once. ``new`` columns follow a prompt, ``distributions`` are kept of its row.
-    cached: whether rows that have read nothing begin a cache. prefix: whether beginnings in common are read once.
+    """Batches in which every prompt occurs once under every arm, with the beginnings that rows share already read.
 
-    Prompts of similar length run together, and as many arms as fit; arms that do not fit into one batch follow in the
-    next, on the same beginnings.
+    room: the limits of a batch, and the memory that a row needs. new: number of tokens that will follow each prompt.
+    distributions: number of distributions over the vocabulary that are kept for each prompt.
+    overhead: fixed cost of a batch, in tokens (:func:`zkit.packing.packed`).
+    cached: whether rows of which nothing was read get an empty cache. prefix: whether shared beginnings are read once.
+    Prompts of similar length run together, with as many arms as fit; the other arms follow in further batches that use
+    the same beginnings.
     """
     lengths = [len(prompt) + extra for prompt, extra in zip(prompts, new, strict=True)]
     weights = [room.weight(columns, rows) for columns, rows in zip(lengths, distributions, strict=True)]
@@ -160,7 +166,7 @@ def batches(
 
 
 def _arms_together(n_arms: int, n_prompts: int, rows: int) -> int:
-    """How many arms run in a batch of so many rows: as many as give the fewest batches."""
+    """How many arms run together in a batch of at most ``rows`` rows, so that there are as few batches as possible."""
 
     def n_batches(together: int) -> int:
         return -(-n_arms // together) * -(-n_prompts // (rows // together))

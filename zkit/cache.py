@@ -1,4 +1,4 @@
-"""What zkit makes once and keeps in the user's cache folder; the digests of large files among it."""
+"""The user's cache folder, and the digests of large files, which are kept there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zkit.errors import ZkitError
 
 VARIABLE = "ZKIT_CACHE"
 _SETTLED = 2_000_000_000
-"""Nanoseconds after which a file's times of change are told apart from a change that follows, on any file system."""
+"""Nanoseconds: coarsest resolution of file times. A change to a file older than this shows in the file's times."""
 
 
 def folder() -> Path:
@@ -25,7 +25,7 @@ def folder() -> Path:
         if not chosen.is_absolute():
             raise ZkitError(f"{VARIABLE} is {given!r}; it must be an absolute path")
         return chosen
-    base = Path(os.environ.get("XDG_CACHE_HOME") or ".")  # the standard ignores a relative one
+    base = Path(os.environ.get("XDG_CACHE_HOME") or ".")  # the XDG standard ignores a relative path
     return (base if base.is_absolute() else Path.home() / ".cache") / "zkit"
 
 
@@ -40,11 +40,11 @@ def check_room(place: Path, size: int) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, which a note in the cache folder keeps from being taken twice.
+    """The sha256 of a file. A note in the cache folder saves computing it again.
 
-    The note holds as long as the file has the same size, inode and times of change; it is not written while these are
-    so fresh that a later change could leave them as they are. Raises ZkitError for a file that is gone, or that changes
-    while it is read.
+    The note is valid as long as the file has the same size, inode, device and times of change. It is not written while
+    these times are so recent that a later change might not alter them. Raises ZkitError for a missing file, and for
+    one that changes while it is read.
     """
     path = path.resolve()
     note = folder() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"

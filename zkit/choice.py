@@ -12,10 +12,11 @@ from zkit.positions import Positions
 
 @dataclass(frozen=True)
 class Choice:
-    """Which tokens are pooled: those at some positions, massive ones among them or not.
+    """Which tokens are pooled.
 
-    part: ``"content"``, of these only the tokens of messages and answers; ``"suffix"``, those of the template after
-    the last message; ``""``, all of them.
+    positions: where the tokens stand. part: which of these are used: ``"content"``, the tokens of messages and answers;
+    ``"suffix"``, the tokens of the template after the last message; ``""``, all. massive: whether massive tokens are
+    included.
     """
 
     positions: Positions
@@ -23,7 +24,10 @@ class Choice:
     massive: bool = False
 
     def own(self, content: Bool[Tensor, "batch prompt"], real: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
-        """The tokens of the part, given the tokens of the messages in the prompt's columns and the real ones."""
+        """The tokens that belong to ``part``.
+
+        content: the tokens of the messages, in the columns of the prompt. real: the tokens that are not padding.
+        """
         found, width = real.clone(), content.shape[1]
         if self.part == "content":
             found[:, :width] = content
@@ -33,7 +37,7 @@ class Choice:
         return found
 
     def nothing(self, layer: int) -> str:
-        """What to say where no token is chosen."""
+        """The error message for a prompt in which no token is chosen at ``layer``."""
         if self.part == "suffix":
             return (
                 "no usual token of a chat template follows the message; take another pool, such as positions='content'"

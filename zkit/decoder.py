@@ -1,4 +1,4 @@
-"""A transformers model with its tokenizer, and the places in it that edits and recordings name."""
+"""A transformers model with its tokenizer, and the modules in it where edits and recordings take place."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ from zkit.sources import Source
 
 T = TypeVar("T")
 _NEEDED = ("resid_post", "attn_out", "mlp_out", "mlp_act")
-"""Sites that every decoder must have; the others are for those that have them."""
+"""Sites that every decoder must have; the other sites are optional."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
-    """A plain transformers model and tokenizer, with the decoder layers found; :class:`zkit.Model` adds the rest."""
+    """A plain transformers model with its tokenizer and decoder layers; :class:`zkit.Model` adds checks and generation.
+
+    Raises ZkitError for an architecture whose decoder layers are not found, and for a tokenizer with more tokens than
+    the embedding has rows.
+    """
 
     hf: Any
     """The transformers module (``*ForCausalLM``), in eval mode."""
@@ -49,12 +53,14 @@ class Decoder:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the files that the model was loaded from, as they are when first asked; of a GGUF file, its own."""
+        """Digest of the files that the model was loaded from, computed at the first access (:meth:`Source.sha256`)."""
         return self.source.sha256()
 
     @cached_property
     def decoder(self) -> nn.Module:
-        """The stack of layers without the language-model head: the one that has all sites, however deep it lies."""
+        """The stack of layers without the language-model head: ``hf.get_decoder()`` if its layers have the sites that
+        are needed, else the only submodule whose layers do. Raises ZkitError if there is none, or more than one.
+        """
         own = self.hf.get_decoder()
         if _has_sites(own):
             return own
@@ -69,7 +75,7 @@ class Decoder:
 
     @property
     def layers(self) -> Any:
-        """The decoder layers (a ModuleList). Raises ZkitError if there are none that have all sites."""
+        """The decoder layers (a ModuleList). Raises ZkitError if :attr:`decoder` is not found."""
         return self.decoder.layers
 
     @property
@@ -82,7 +88,7 @@ class Decoder:
 
     @property
     def device(self) -> torch.device:
-        """Where tokens go: to the embedding, or to where accelerate brings its weights while it runs."""
+        """The device of the input embedding, or the one to which accelerate moves its weights while it runs."""
         embedding = self.hf.get_input_embeddings()
         if embedding.weight.is_meta and hasattr(embedding, "_hf_hook"):
             return torch.device(embedding._hf_hook.execution_device)
@@ -94,9 +100,9 @@ class Decoder:
 
     @property
     def n_positions(self) -> int | None:
-        """The most tokens of a prompt and its answer that the model was made for; None if its config sets no limit.
+        """The largest number of tokens, prompt and answer together, that the model supports; None without a limit.
 
-        Where the rotation of positions is scaled, the longest of what the config says and what the scaling reaches.
+        If rotary positions are scaled, the larger of the config's limit and the length that the scaling reaches.
         """
         config = self.hf.config.get_text_config()
         most, rotary = getattr(config, "max_position_embeddings", None), getattr(config, "rope_parameters", None) or {}
@@ -106,7 +112,7 @@ class Decoder:
         return max(most, *(int(k["factor"] * (k.get("original_max_position_embeddings") or most)) for k in kinds), 0)
 
     def site(self, site: str, layer: int) -> nn.Module:
-        """The module whose output (see :func:`zkit.sites.at_input`: or whose input) is the site.
+        """The module whose output is the site, or whose input, at the sites of :func:`zkit.sites.at_input`.
 
         Raises ZkitError for an unknown site or layer, and for a site that this architecture does not have.
         """
@@ -128,15 +134,15 @@ class Decoder:
         return getattr(module, "in_features", self.d_model) if at_input(site) else self.d_model
 
     def check_layer(self, layer: int) -> int:
-        """Return ``layer`` if the model has it. ZkitError otherwise; layers count from 0 and never from the end."""
+        """Return ``layer`` if the model has it, else raise ZkitError. Layers count from 0; none is negative."""
         if isinstance(layer, bool) or not isinstance(layer, Integral) or not 0 <= layer < self.n_layers:
             raise ZkitError(f"no layer {layer!r} in {self.id!r}: its layers are the integers 0 to {self.n_layers - 1}")
         return int(layer)
 
     def render(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Each prompt as the text the model reads: chat template, thinking off, opened for the answer.
+        """Each prompt as the text that the model reads: by the chat template, with thinking off and the answer begun.
 
-        A conversation that ends with the assistant's message is left open after it: the model continues that message.
+        A conversation that ends with the assistant's message is not closed, so that the model continues that message.
         Raises ZkitError for a tokenizer without a chat template, and for a conversation that the template refuses.
         """
         return templates.render(self.tokenizer, prompts, self.id)
@@ -145,7 +151,8 @@ class Decoder:
         """``input_ids`` and ``attention_mask``, int64 [batch, seq], left-padded, on the model's device.
 
         With ``chat=False`` the prompts are plain text and get the tokenizer's own special tokens, if it has any.
-        Raises ZkitError for an empty list, a bare string, or a prompt without a token.
+        Raises ZkitError for an empty list, a bare string, a prompt without a token, a conversation with ``chat=False``,
+        and a tokenizer without a padding token or, with ``chat=True``, without a chat template.
         """
         if self.tokenizer.pad_token is None:
             raise ZkitError(f"the tokenizer of {self.id!r} has no padding token; set model.tokenizer.pad_token to one")
@@ -163,7 +170,7 @@ class Decoder:
     def tokenize_answered(
         self, prompts: Sequence[Prompt], answers: Sequence[str], chat: bool = True
     ) -> tuple[BatchEncoding, int]:
-        """Prompts, left-padded, each followed by its answer, right-padded; and the number of columns of the prompts.
+        """Left-padded prompts followed by right-padded answers, and the number of columns that the prompts take.
 
         An answer is tokenized by itself, without special tokens. Raises ZkitError for no prompts, lists of different
         lengths, and a prompt or answer without a token.
@@ -185,7 +192,8 @@ class Decoder:
 
     @property
     def end_of_turn(self) -> int:
-        """The token that ends an answer: what the chat template closes it with, else the tokenizer's end of text.
+        """The token that ends an answer: the one with which the chat template closes it, else the tokenizer's
+        ``eos_token``.
 
         Raises ZkitError if there is neither.
         """
@@ -196,13 +204,13 @@ class Decoder:
 
     @property
     def end_tokens(self) -> list[int]:
-        """Where generation stops: at the end of a turn, and at the ends of a text that model and tokenizer name."""
+        """Tokens that stop generation: the template's end of turn, and ``eos_token`` of tokenizer and model."""
         closing, own = self._of_template("end", templates.end_of_turn), self.hf.generation_config.eos_token_id
         named = [closing, self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
         return sorted({int(token) for token in named if token is not None})
 
     def once(self, what: str, read: Callable[[], T]) -> T:
-        """What ``read`` gives, kept under the name ``what`` until the weights or the chat template change."""
+        """The result of ``read``, cached under the name ``what`` until the weights or the chat template change."""
         key = (what, str(self.tokenizer.chat_template), sum(p._version for p in self.hf.parameters()))
         if key not in self._read:
             self._read[key] = read()
@@ -213,7 +221,7 @@ class Decoder:
 
 
 def _has_sites(module: Any) -> bool:
-    """Whether a module is a decoder: a stack of layers each of which has the sites that are needed."""
+    """Whether a module is a decoder: it has layers, and each of them has the sites that are needed."""
     layers = getattr(module, "layers", None)
     if not isinstance(layers, nn.ModuleList) or not layers:
         return False

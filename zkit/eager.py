@@ -1,4 +1,4 @@
-"""Run without torch.compile: compiled code may go by every hook of a model."""
+"""Run without torch.compile, because compiled code may bypass the hooks of a model."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from zkit.held import Held
 
 _lock = RLock()
 _open: set[Held] = set()
-"""Blocks in the process that need plain code."""
+"""The blocks in this process that need uncompiled code."""
 _switch: list[Any] = []
-"""The switch of torch while it is on. It is one for all threads, so the last block to close puts it back, whichever
-thread it runs in."""
+"""The context of ``torch.compiler.set_stance`` while it is on, else empty. The stance is the same for all threads, so
+the last block that closes restores it, in whichever thread it runs."""
 
 
 def begin(block: Held) -> None:
-    """Until :func:`end` everything that was compiled runs as plain code, hooks included, at the speed of plain code.
+    """Run compiled functions as uncompiled code, with their hooks, until :func:`end`; this is slower.
 
-    ZkitError inside a compiled function.
+    Raises ZkitError inside a compiled function.
     """
     _open.add(block)
     _locked_settle()
 
 
 def end(block: Held) -> None:
-    """The block no longer needs it; nor does one that was never begun."""
+    """The block no longer needs uncompiled code. It need not have begun."""
     _open.discard(block)
     _locked_settle()
 
 
 def _locked_settle() -> None:
-    # On one line: between a statement inside and the release there is no place for an interruption.
+    # On one line, so that no interruption can fall between the call and the release of the lock.
     with _lock: _settle()  # noqa: E701  # fmt: skip
 
 
 def _settle() -> None:
-    """Bring the switch to where it belongs, wherever an interruption may have left it."""
+    """Turn the stance on or off as the open blocks require, whatever state an interruption has left."""
     _open.difference_update([block for block in list(_open) if not block.in_force])
     if _open and _switch in ([], [None]):
-        _switch[:] = [None]  # noted first: the switch may be on and not yet in hand
+        _switch[:] = [None]  # noted first: an interruption may fall between the call and the assignment
         try:
             _switch[0] = torch.compiler.set_stance("force_eager")
         except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""The one primitive: edit the states of a model at named sites while it runs.
+"""The basic operation: edit the states of a model at named sites while it runs.
 
-Steering, gates, projections and patches are functions that return Edits; :func:`edit` is the only place where a hook
-that changes anything is registered.
+Steering, gates, projections and patches are functions that return Edits; only :func:`edit` registers hooks that change
+states.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ Change = Callable[..., Float[Tensor, "rows seq width"]]
 class Edit:
     """Replace the states at one site by ``fn(states)``, at the chosen positions of the chosen rows.
 
-    site: one of ``zkit.models.SITES``. layer: counted from 0.
-    fn: states [rows, seq, width] -> states of the same shape, dtype and device; it sees every position, only the chosen
-    ones are kept. What it is given is a copy, which it may write into.
+    site: one of ``zkit.sites.SITES``. layer: counted from 0.
+    fn: states [rows, seq, width] -> states of the same shape, dtype and device. It is called on all positions, but its
+    result is used only at the chosen ones. It is given a copy of the states and may write into it.
+    positions: which tokens are edited.
     rows: a slice of the batch, or None for all of it.
-    per_prompt: one tensor per prompt, [n_prompts, ...], or None. ``fn(states, per_prompt)`` then takes both, and the
-    prompts are the rows that the edit speaks of, in their order; :meth:`for_prompts` picks those of a batch.
-    by_token: whether ``per_prompt`` is [n_prompts, n_tokens, ...], a tensor for each token, counted from the first real
-    one; ``fn`` is given those of the tokens that it sees.
-    sound: whether ``fn`` is known to write into nothing and to keep the shape; then it gets no copy, and what it
-    returns is not looked at but brought to the dtype of the states.
+    per_prompt: one tensor per prompt, [n_prompts, ...], or None. If given, ``fn(states, per_prompt)`` is called, and
+    the prompts are the edited rows, in the same order; :meth:`for_prompts` picks those of a batch.
+    by_token: whether ``per_prompt`` is [n_prompts, n_tokens, ...], with a tensor for each token, counted from the first
+    real one; ``fn`` is then given the tensors of the tokens in the running pass.
+    sound: whether ``fn`` is known not to write into its argument and to return finite states on the same device. It
+    then gets no copy, and its result is checked for its shape only and converted to the dtype of the states.
     """
 
     site: str
@@ -60,7 +61,7 @@ class Edit:
         return None if self.per_prompt is None else self.per_prompt.shape[0]
 
     def for_prompts(self, index: Int[Tensor, " rows"]) -> Edit:
-        """The edit with the tensors of the prompts ``index``, one row each; itself if it has no such tensors."""
+        """The edit with only the tensors of the prompts ``index``, in this order; itself if it has no such tensors."""
         if self.per_prompt is None:
             return self
         return replace(self, per_prompt=self.per_prompt[index.to(self.per_prompt.device)])
@@ -73,9 +74,10 @@ def add(
     positions: Positions = ALL,
     rows: slice | None = None,
 ) -> Edit:
-    """h <- h + delta. ``delta`` is one vector [width], or one per prompt [n_prompts, width].
+    """h <- h + delta, at one site of one layer.
 
-    ZkitError if it is not finite.
+    delta: one vector [width], or one per prompt [n_prompts, width]. site, layer, positions, rows: see :class:`Edit`.
+    Raises ZkitError if ``delta`` is not finite.
     """
     return _with_vectors(site, layer, delta, lambda h, x: h + x.to(h.dtype), positions, rows, "the vector added")
 
@@ -91,12 +93,15 @@ def patch(
 ) -> Edit:
     """h <- h + P (source - h): move the part of the states inside ``subspace`` (default: all of it) to the source.
 
-    ``source`` is one state [width], one per prompt [n_prompts, width], or one per token: a list with a tensor
-    [n_tokens, width] for each prompt, from its first token on, whatever the padding. In this form a patch with the
-    states' own values adds exactly zero. The difference is taken in float32 or better. With ``like``, it is stretched
-    for each token so that it changes the state as much as a patch inside ``like`` would: h <- h + c P (source - h), c =
-    |P_like (source - h)| / |P (source - h)|, for controls of equal change. ZkitError if the source is not finite; in a
-    forward pass, if a token is chosen that has no source.
+    source: one state [width], one per prompt [n_prompts, width], or one per token: a list with a tensor
+    [n_tokens, width] for each prompt, from its first token on, whatever the padding.
+    subspace: where the states are moved. P is its projector.
+    like: another subspace. The change is then scaled for each token to the norm of the change that a patch inside
+    ``like`` would make, for controls of equal change: h <- h + c P (source - h), with
+    c = |P_like (source - h)| / |P (source - h)|.
+    site, layer, positions, rows: see :class:`Edit`.
+    The difference is taken in float32 or better; a patch with the states' own values adds exactly zero. Raises
+    ZkitError if the source is not finite and, in a forward pass, if a token is chosen that has no source.
     """
 
     def fn(h: Tensor, x: Tensor) -> Tensor:
@@ -120,13 +125,16 @@ def _with_vectors(
     rows: slice | None,
     what: str,
 ) -> Edit:
-    """An edit by ``fn(states, x)``, where x is one vector, or a tensor per prompt."""
+    """An edit by ``fn(states, x)``.
+
+    x: one vector, or a tensor per prompt. what: the name of x in error messages. The others: see :class:`Edit`.
+    """
     by_token = not isinstance(x, Tensor)
     if not all(bool(torch.isfinite(one).all()) for one in ([x] if isinstance(x, Tensor) else x)):
         raise ZkitError(
             f"{what} at {site} of layer {layer} is not finite; look for NaN or infinity in what it was made from"
         )
-    if not isinstance(x, Tensor):  # a token beyond the end of a shorter prompt has no source, and none is made up
+    if not isinstance(x, Tensor):  # NaN marks tokens beyond the end of a shorter prompt, which have no source
         x = pad_sequence(list(x), batch_first=True, padding_value=torch.nan)
     elif x.dim() > 2:
         raise ZkitError(f"{what} has shape {tuple(x.shape)}; sources for every token are a list, one tensor a prompt")
@@ -138,14 +146,15 @@ def _with_vectors(
 def edit(model: Decoder, edits: Sequence[Edit]) -> Block:
     """Apply ``edits`` to every forward pass inside a ``with`` block; edits at the same site apply in list order.
 
-    Whatever happens inside, the model leaves the block as it was, also when Ctrl-C strikes while it opens or closes
+    The block leaves the model unchanged, whatever happens inside, also when Ctrl-C interrupts its opening or closing
     (:mod:`zkit.held`). Compiled models run uncompiled inside it. A block belongs to the thread and the asyncio task
     that open it; others cannot run or edit the model meanwhile.
 
-    Raises ZkitError for an unknown site or layer before anything is registered; on entry, if another thread or task has
-    the model; in a forward pass, for rows outside the batch, an ``fn`` that returns no states, or states of another
-    shape, dtype or device, or that are not finite where those it was given were, positions that need an end of the
-    prompt which nobody declared, and an edit whose module the pass went by, so that it was not applied.
+    Raises ZkitError at once for something else than Edits and for an unknown site or layer; on entry, if another thread
+    or task is editing or recording the model; in a forward pass, for rows outside the batch, an ``fn`` that returns
+    something else than states, states of another shape, dtype or device, or NaN or infinity for finite states, for
+    positions that depend on the end of the prompt where none was declared (:func:`zkit.positions.prompt_width`), and
+    for an edit that was not applied because the pass bypassed its module.
     Warns (RuntimeWarning) if the block was never entered, and (UserWarning) at its end if a selector other than
     ``"generated"`` chose no token in any pass.
     """
@@ -157,13 +166,13 @@ def edit(model: Decoder, edits: Sequence[Edit]) -> Block:
 
 
 class Block(Hooks):
-    """Edits that are in force inside a ``with`` statement, and nowhere else. Made by :func:`edit`."""
+    """Edits that are in force only inside a ``with`` statement. Made by :func:`edit`."""
 
     def __init__(self, model: Decoder, edits: Sequence[Edit]) -> None:
         super().__init__()
         self._model = model
         self.go_on_with(edits)
-        self._unused = finalize(self, _warn_of_no_use, repr(self))  # not __del__, which would swallow a signal
+        self._unused = finalize(self, _warn_of_no_use, repr(self))  # not __del__: it loses a signal's exception
         self._unused.atexit = False
 
     def __enter__(self) -> Self:
@@ -177,7 +186,7 @@ class Block(Hooks):
         return f"<block of {n} edits of {self._model.id!r}, {state}>"
 
     def go_on_with(self, edits: Sequence[Edit]) -> None:
-        """Put ``edits``, at the same sites or fewer of them, in the place of the block's own: rows left the batch."""
+        """Replace the block's edits by ``edits``, at the same sites or fewer, when the rows of the batch change."""
         self._groups: dict[tuple[str, int], list[Edit]] = {}
         for item in edits:
             self._groups.setdefault((item.site, item.layer), []).append(item)
@@ -215,7 +224,7 @@ class Block(Hooks):
             raise ZkitError(f"a forward pass of {self._model.id!r} went by the hooks of its decoder: {_REMEDY}")
 
     def _after_decoder(self, *_: object) -> None:
-        """Runs where a pass came to its end. One that was stopped before says nothing about the layers behind."""
+        """Check at the end of a pass that every edit was applied. A pass that was stopped early is not checked."""
         for site, layer in self._groups:
             if self._reached.get((site, layer)) != self._tracker.passes:
                 raise ZkitError(
@@ -264,8 +273,8 @@ def _fitting(x: Float[Tensor, "*prompts width"], h: Float[Tensor, "rows seq widt
 
 
 def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Tracker) -> Tensor:
-    """The states of one site after all edits there. Raises ZkitError for states of another form, and for an `fn` that
-    gives back another shape, dtype or device.
+    """The states of one site after all edits there. Raises ZkitError for states that are not [rows, tokens, width] of
+    the running pass, rows outside the batch, and an `fn` that returns another shape, dtype or device.
     """
     if h.dim() != 3 or h.shape[:2] != tracker.shape:
         raise ZkitError(
@@ -287,14 +296,14 @@ def apply(h: Float[Tensor, "batch seq width"], group: list[Edit], tracker: Track
                 f"an edit speaks of the rows {item.rows}, the batch has {tracker.batch} rows; "
                 "give a slice inside it, without a step"
             )
-        if not own:  # what the module returned is not ours to write into
+        if not own:  # the module's own output is not written into
             out, own = out.clone(), True
         out[item.rows] = _kept(item, out[item.rows], chosen if chosen is True else chosen[item.rows], tracker)
     return out
 
 
 def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bool, tracker: Tracker) -> Tensor:
-    """The states changed where ``chosen``, untouched elsewhere."""
+    """The states with the edit applied at the ``chosen`` tokens only."""
     given = part if item.sound else part.clone()
     if item.per_prompt is None:
         new = item.fn(given)
@@ -311,7 +320,7 @@ def _kept(item: Edit, part: Float[Tensor, "rows seq width"], chosen: Tensor | bo
 
 
 def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Tensor, "rows seq ..."]:
-    """The tensors of the tokens in the running pass. ZkitError if one that is chosen has none."""
+    """The edit's tensors for the tokens in the running pass. Raises ZkitError if a chosen token has none."""
     assert item.per_prompt is not None
     places = tracker.places()[slice(None) if item.rows is None else item.rows].to(item.per_prompt.device)
     rows, most = torch.arange(len(places), device=places.device).unsqueeze(1), item.per_prompt.shape[1] - 1
@@ -328,7 +337,7 @@ def _of_tokens(item: Edit, chosen: Tensor | bool, tracker: Tracker) -> Float[Ten
 
 
 def _check(item: Edit, part: Tensor, new: Any, chosen: Tensor | bool) -> None:
-    """Raise ZkitError unless what an ``fn`` made of the states can take their place."""
+    """Raise ZkitError unless the result of an ``fn`` can replace the states."""
     where = f"the edit at {item.site} of layer {item.layer}"
     if not isinstance(new, Tensor):
         raise ZkitError(f"{where} turned states into {type(new).__name__}; its fn must return the states, edited")

@@ -1,4 +1,4 @@
-"""Fold an edit into the weights of a copy, and ask the copy whether it is what the hook says before anyone gets it."""
+"""Fold an edit into the weights of a copy of the model, and compare the copy with the hooked model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from zkit.hooks import Hooks
 D = TypeVar("D", bound=Decoder)
 TEXTS = ("The first token is not the whole story.", "1 + 1 = 2")
 FLOOR = 1e-3
-"""Least tolerance, as a share of the norm of a token's state: TF32, where a GPU has it on, is no finer."""
+"""Smallest tolerance, as a share of the norm of a token's state: the precision of TF32, which a GPU may use."""
 ROUNDINGS = 2
-"""Tolerance in epsilons of the model's dtype, where that is more."""
+"""Tolerance in epsilons of the model's dtype, used if it is larger than FLOOR."""
 
 
 def folded(model: D, change: Callable[[int, Any], None], edits: Sequence[Edit], site: str) -> D:
-    """A copy of the model in which ``change(layer, down_proj)`` was made to every layer: what ``edits`` do by hooks.
+    """A copy of the model on which ``change(layer, down_proj)`` was called for every layer, to the effect of ``edits``.
 
-    Raises ZkitError inside a block that edits the model, where ``change`` fails, and unless each module at ``site`` of
-    the copy gives what the edited one gives for the same input, in a forward pass of one short batch. At each token
-    they may differ by rounding: `ROUNDINGS` epsilons, or `FLOOR`, of the output's norm. Asked layer by layer, errors do
-    not add up and no layer hides behind another. So what cannot be folded into is refused, whatever its name: weights
-    that are not what multiplies the states (offloaded, in 8 or 4 bits, under an adapter), and MLPs whose output is
-    changed on its way to the residual stream (by a multiplier, by a norm).
+    The copy is compared with the edited model in a forward pass of one short batch: each module at ``site`` must give
+    the same output for the same input, up to the larger of `ROUNDINGS` epsilons and `FLOOR` of the output's norm at
+    each token. Modules are compared one by one, so that errors neither add up over layers nor cancel.
+    Raises ZkitError inside a block that edits the model, if ``change`` fails, and if the outputs differ by more. They
+    differ for weights that do not multiply the states directly (offloaded, in 8 or 4 bits, under an adapter), and for
+    MLPs whose output is changed before it is added to the residual stream (by a multiplier or a norm).
     """
     check_unedited(model, "fold")
     try:
@@ -44,7 +44,7 @@ def folded(model: D, change: Callable[[int, Any], None], edits: Sequence[Edit], 
             shares = _differences(model, twin, edits, site)
     except ZkitError:
         raise
-    except Exception as error:  # weights that are packed, or elsewhere, fail in ways of their own
+    except Exception as error:  # packed or offloaded weights raise exceptions of many types
         raise ZkitError(f"{model.id!r} cannot be folded ({type(error).__name__}: {error}); {_REMEDY}") from error
     allowed = max(FLOOR, ROUNDINGS * torch.finfo(model.dtype).eps)
     for layer, share in enumerate(shares):
@@ -63,7 +63,7 @@ _REMEDY = (
 
 
 def _differences(model: Decoder, twin: Decoder, edits: Sequence[Edit], site: str) -> list[float]:
-    """For each layer, the largest over tokens of |folded - hooked| / |hooked|; NaN where the module never ran."""
+    """For each layer, the maximum over tokens of |folded - hooked| / |hooked|; NaN if the module never ran."""
     batch = model.tokenize(TEXTS, chat=False)
     real, shares = batch["attention_mask"].bool(), [float("nan")] * model.n_layers
 
@@ -73,7 +73,7 @@ def _differences(model: Decoder, twin: Decoder, edits: Sequence[Edit], site: str
 
         return hook
 
-    with edit(model, edits), Hooks() as hooks:  # these come after those of the edits, and see what they left
+    with edit(model, edits), Hooks() as hooks:  # registered after those of the edits, so that they see edited states
         for layer in range(model.n_layers):
             hooks.after(model.site(site, layer), compared(layer))
         model.decoder(**batch, use_cache=False)

@@ -1,7 +1,7 @@
-"""Text that a model or a file brought, on its way to a page: all of it is seen, and none of it acts.
+"""Display text from a model or a file so that all of it is visible and none of it acts as markup.
 
-:class:`Html` is the only markup there is. Its template is written by an author; whatever is put into it is escaped,
-unless it is :class:`Html` itself. :func:`bundle` is the one way out, and lets nothing else through.
+:class:`Html` is the only kind of markup. Its template is written by an author; values that are put into it are escaped,
+unless they are :class:`Html` themselves. :func:`bundle` makes all output and accepts nothing else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 import regex
 from markupsafe import Markup
 
-# Not newline and tab, and not the two that join and part letters: emoji, Persian and Indic scripts have them.
+# Without newline, tab and the zero-width joiner and non-joiner, which emoji, Persian and Indic scripts need.
 _UNSEEN = regex.compile(r"(?V1)[[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}]--[\n\t\u200c\u200d]]")
 _MARKS = {ord(mark): f"\\{mark}" for mark in r"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"""} | {ord("\n"): " "}
 
 
 class Html(Markup):
-    """HTML of an author's; ``Html("<td>{}</td>").format(x)``, ``+`` and ``join`` escape what comes to it.
+    """HTML written by an author; ``Html("<td>{}</td>").format(x)``, ``+`` and ``join`` escape the values put into it.
 
-    Newlines become references, so that it stays one line where Markdown is around it.
+    Newlines in these values become character references, so that they do not break a line of surrounding Markdown.
     """
 
     __slots__ = ()
@@ -35,26 +35,26 @@ class Html(Markup):
 def visible(value: object) -> str:
     r"""``value`` as text in which characters that cannot be seen are written out: ``\x1b``, ``\u202e``, ``\ud800``.
 
-    These are control characters except newline and tab, format characters (those that turn the direction of writing),
-    surrogates and what is no character at all. ``\r\n`` is a newline.
+    These are control characters except newline and tab, format characters (such as those that change the direction of
+    writing) except the zero-width joiners, line separators, surrogates and noncharacters. ``\r\n`` becomes a newline.
     """
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value).replace("\r\n", "\n"))
 
 
 def markdown(value: object) -> str:
-    """``value`` for a place inside a line of Markdown, MyST's included."""
+    """``value`` escaped for use inside a line of Markdown or MyST."""
     return visible(value).translate(_MARKS)
 
 
 def code(value: object) -> str:
-    """``value`` as code in a line of Markdown."""
+    """``value`` as inline code in Markdown."""
     text = visible(value).replace("\n", " ")
     fence = "`" * (1 + max(map(len, regex.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}"
 
 
 def bundle(page: Html, plain: str) -> dict[str, str]:
-    """What to display: ``page`` where there is HTML, ``plain`` elsewhere. MathJax leaves the page alone.
+    """The display data: ``page`` for frontends that show HTML, ``plain`` for others. MathJax skips the page.
 
     Raises TypeError for a page that is not :class:`Html`.
     """

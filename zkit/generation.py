@@ -23,16 +23,16 @@ from zkit.prompts import Prompt, check_answers, check_count, check_prompts
 from zkit.scoring import check_logits, continued, places, scored
 
 STEP = 25
-"""What a step of decoding costs whatever its rows, in tokens read."""
+"""Fixed cost of a decoding step, in tokens read."""
 FEWEST = 1e9
-"""A cost of a batch that makes the fewest batches the cheapest."""
+"""A cost of a batch so large that as few batches as possible are made."""
 ENDED = 0.1
-"""Share of a batch's rows that must have ended before they are dropped; dropping copies the cache of the others."""
+"""Share of a batch's rows above which ended rows are dropped. Dropping copies the cache of the others."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A generated answer; ``truncated`` means that it ran into the limit before its end-of-text token."""
+    """A generated answer; ``truncated``: whether it reached the limit of new tokens before an end token."""
 
     text: str
     n_tokens: int
@@ -77,20 +77,23 @@ def complete(
     use_cache: bool = True,
     prefix: bool = True,
 ) -> list[Completion] | list[list[Completion]]:
-    """Greedy completions of the prompts; with ``arms``, a list of them for each arm. In the order given.
+    """Greedy completions of the prompts, in the order given; with ``arms``, a list of completions for each arm.
 
-    An arm is a list of edits (the empty list: the model as it is) that apply to its rows of the batch only; an edit
-    with a vector per prompt follows its prompts. Decoding is plain argmax: sampling settings and penalties that a model
-    ships are not used.
+    Decoding is plain argmax: sampling settings and penalties that a model ships are not used.
 
-    chat: whether prompts are read through the chat template, for all of them or one for each, so that lists of any
-    kind ride together (see :func:`zkit.packing.as_one`). Batches are filled by tokens, with rows of similar length:
-    at most ``batch_size`` rows, arms times prompts (None: :data:`zkit.memory.ROWS`), and ``memory`` bytes (None: a
-    share of what is free). prefix: whether a beginning that prompts or arms have in common is read once.
+    arms: lists of edits. Each arm's edits apply to its own rows of the batch only; an edit with a vector per prompt
+    stays with its prompts. The empty list is the unedited model.
+    max_new_tokens: of each completion.
+    chat: whether prompts go through the chat template, for all of them or one value for each, so that lists of both
+    kinds can share batches (see :func:`zkit.packing.as_one`).
+    batch_size: largest number of rows, arms times prompts, in a batch (None: :data:`zkit.memory.ROWS`).
+    memory: largest number of bytes for a batch (None: a share of what is free). Rows of similar length run together.
+    use_cache: whether keys and values are cached. prefix: whether a beginning that prompts or arms share is read once.
 
     Raises ZkitError for an empty list of prompts or arms, edits of arms that name rows or have vectors for another
-    number of prompts, edits in force that speak of single rows, limits that are no whole numbers from 1 on, prompts
-    that with their new tokens are longer than the model has positions for, and logits that are not finite.
+    number of prompts, edits in force that name rows or have a vector per prompt, limits that are not whole numbers of
+    at least 1, prompts that with their new tokens need more positions than the model has, and logits that are not
+    finite.
     """
     max_new_tokens = check_count("max_new_tokens", max_new_tokens)
     limits = room(model, batch_size, memory)
@@ -114,7 +117,11 @@ def complete(
 
 
 def _decode(model: Decoder, batch: Batch, limit: int, ends: Tensor, apart: bool, bar: Any) -> list[list[int]]:
-    """The new tokens of each row, up to its end or the limit. Rows that have ended leave the batch."""
+    """The new tokens of each row, up to an end token or the limit, and perhaps some beyond the end token.
+
+    limit: largest number of new tokens. ends: ids of the end tokens. apart: as in :func:`_read_rest`. bar: the progress
+    bar. Rows that have ended are dropped from the batch.
+    """
     found: list[list[int]] = [[] for _ in batch.rest]
     rows = list(range(len(batch.rest)))
     with edit(model, batch.edits(rows)) as block:
@@ -141,8 +148,9 @@ def _decode(model: Decoder, batch: Batch, limit: int, ends: Tensor, apart: bool,
 
 
 def _read_rest(model: Decoder, batch: Batch, apart: bool, block: Block) -> tuple[Reading, Int[Tensor, " rows"]]:
-    """Read what is left of the prompts, and say each row's next token. Where ``apart``, rows of different lengths are
-    read by themselves, without padding, and joined.
+    """Read the rest of the prompts; returns the reading and each row's next token.
+
+    apart: whether rows of different lengths are read separately, without padding, and then joined.
     """
     groups = packed([len(rest) for rest in batch.rest]) if apart else [list(range(len(batch.rest)))]
     parts, last = [], []
@@ -167,7 +175,7 @@ def _column(tokens: Int[Tensor, " rows"]) -> Reading:
 
 
 def _read_on(model: Decoder, so_far: Reading, new: Reading) -> tuple[Reading, Int[Tensor, " rows"]]:
-    """Read new columns, and say each row's next token."""
+    """Read new columns; returns the reading and each row's next token."""
     reading, logits = read(model, so_far, new, last_column(new))
     assert logits is not None
     check_logits(logits)
@@ -217,9 +225,10 @@ def log_probs(
 ) -> list[Float[Tensor, " n_tokens"]] | list[list[Float[Tensor, " n_tokens"]]]:
     """Teacher-forced log-probabilities (nats) of each token of ``continuations[i]`` after ``prompts[i]``.
 
-    With ``arms``, a list of them for each arm. The continuation is tokenized by itself, without special tokens. Edits
-    in force apply; the continuation counts as generated. Options are those of :func:`complete`. Raises ZkitError for no
-    prompts, lists of different lengths and an empty continuation.
+    With ``arms``, one such list for each arm. A continuation is tokenized by itself, without special tokens. Edits in
+    force apply; the continuation counts as generated. arms, chat, batch_size, memory, prefix: see :func:`complete`.
+    Raises ZkitError for no prompts, lists of different lengths, an empty continuation, and other input that
+    :func:`complete` refuses.
     """
     check_answers(prompts, continuations)
 
@@ -274,14 +283,17 @@ def next_log_probs(
     memory: int | None = None,
     prefix: bool = True,
 ) -> list[Float[Tensor, "n_rows among"]] | list[list[Float[Tensor, "n_rows among"]]]:
-    """Teacher-forced log-probabilities (nats) of next tokens, before each token of the continuation and after it.
+    """Teacher-forced log-probabilities (nats) of the next token, at every place from the end of the prompt to the end
+    of the continuation.
 
-    Row t is the distribution after t tokens of ``continuations[i]``, from none to all; without continuations there is
-    one row, the token after the prompt. ``after``: for each prompt the numbers t to tell of, ascending (None: all);
-    others cost no logits. ``among``: the ids of the tokens to tell of, in this order (None: the whole vocabulary);
-    whichever, the distribution is over the whole vocabulary. Arms and options as for :func:`log_probs`. Raises
-    ZkitError for no prompts, an unknown token, a number of tokens that a continuation does not have, and more
-    distributions than fit into the memory that is free.
+    Row t is the distribution after t tokens of ``continuations[i]``, from t = 0 to all of them; without continuations
+    there is one row, the distribution after the prompt.
+    after: for each prompt the values of t to return, ascending (None: all). No logits are computed for the others.
+    among: ids of the tokens to return, in this order (None: the whole vocabulary). In either case the distribution is
+    normalised over the whole vocabulary.
+    arms, chat, batch_size, memory, prefix: see :func:`complete`.
+    Raises ZkitError for no prompts, an unknown token, a t that a continuation does not have, more distributions than
+    fit into free memory, and other input that :func:`complete` refuses.
     """
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     if among is not None and not (len(among) and all(0 <= token < vocabulary for token in among)):

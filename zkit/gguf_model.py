@@ -1,7 +1,7 @@
 """A GGUF file as a folder of safetensors, dequantised once by transformers and kept in the cache.
 
-The folder holds float32, which is what the blocks of a GGUF file stand for, and the tokenizer and chat template that
-the file carries. It is a plain model folder under the sha256 of the file: ``<cache>/gguf/<sha256>``.
+The folder holds the dequantised weights in float32, and the tokenizer and chat template of the file. It is a plain
+model folder named by the sha256 of the file: ``<cache>/gguf/<sha256>``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SPECIMEN = "One, two: 3.14 = x  # fünf\n\n\t你好，世界。 <|im_start|>isn
 def dequantised(file: Path) -> Path:
     """The folder of a GGUF file's model; made if it is not in the cache yet, which takes a minute or two.
 
-    Several processes may ask at once: one makes the folder, which appears whole or not at all, the others wait.
-    Raises ZkitError for a file that is no GGUF file or not a whole one, for one part of several, without a tokenizer,
-    of an architecture that transformers does not read or reads in part, for a full disk, and without the extra gguf.
+    If several processes ask at once, one makes the folder, which appears whole or not at all, and the others wait.
+    Raises ZkitError for a file that is not a GGUF file, is damaged, is one part of several, has no tokenizer, or has an
+    architecture that transformers cannot read or reads incompletely; for a full disk; and without the extra gguf.
     """
     _check_kind(file)
     sha256 = cache.file_sha256(file)
@@ -50,7 +50,7 @@ def dequantised(file: Path) -> Path:
 
 
 def _is_whole(place: Path) -> bool:
-    """Whether the folder is there and none of its files was cut or taken away."""
+    """Whether the folder exists and all its files are there in full size."""
     try:
         sizes = json.loads((place / _RECORD).read_text(encoding="utf-8"))["sizes"]
         return all((place / name).stat().st_size == size for name, size in sizes.items())
@@ -63,7 +63,7 @@ def _make(file: Path, place: Path) -> None:
     values = sum(int(tensor.n_elements) for tensor in reader.tensors)
     cache.check_room(place.parent, int(values * 4 * 1.02) + 100_000_000)
     print(f"zkit: dequantising {file.name}, once ...", file=sys.stderr, flush=True)
-    partial = place.with_name(f"{place.name}.part")  # the lock is held: only a process that died can have left one
+    partial = place.with_name(f"{place.name}.part")  # the lock is held, so an existing one was left by a killed process
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
@@ -76,7 +76,7 @@ def _make(file: Path, place: Path) -> None:
         sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
         record = {"file": file.name, "sha256": place.name, "dtype": "float32", "sizes": sizes, "made_by": _versions()}
         (partial / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)  # one that lost a file
+        shutil.rmtree(place, ignore_errors=True)  # an incomplete one
         os.replace(partial, place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,7 +94,7 @@ def _check_kind(file: Path) -> None:
 
 
 def _reader(file: Path) -> Any:
-    """The file's header, whose tensors and tokenizer are all there."""
+    """A reader of the file, after a check that it is one whole model with a tokenizer."""
     try:
         import gguf
     except ImportError as error:
@@ -103,7 +103,7 @@ def _reader(file: Path) -> Any:
         reader = gguf.GGUFReader(file)
         architecture, parts = _value(reader, "general.architecture"), _value(reader, "split.count")
         tokens = reader.get_field("tokenizer.ggml.tokens")
-    except Exception as error:  # the reader takes the file's word for every length, so that all kinds come out
+    except Exception as error:  # the reader trusts the lengths in the file, so any exception may occur
         raise ZkitError(f"{file} is not a whole GGUF file ({first_line(error)}); download it again") from error
     if parts and int(parts) > 1:
         raise ZkitError(f"{file} is one of {parts} parts; join them first with `llama-gguf-split --merge`")
@@ -118,7 +118,7 @@ def _reader(file: Path) -> Any:
 
 @contextmanager
 def _alone(file: Path, partial: Path) -> Iterator[Path]:
-    """A folder that holds the file and nothing else: transformers would read a tokenizer or config.json beside it."""
+    """A folder that holds only a link to the file: transformers would read a tokenizer or config.json beside it."""
     folder = partial / "source"
     folder.mkdir()
     (folder / "model.gguf").symlink_to(file.resolve())
@@ -148,14 +148,14 @@ def _converted(file: Path, folder: Path) -> tuple[Any, Any]:
     lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
     if lost:
         raise ZkitError(f"{file} lacks {len(lost)} tensors or has them in another shape, the first {lost[0]!r}")
-    # What is left is a plain model, but transformers marks it as one that cannot be saved.
+    # The dequantised model is a plain one, but transformers marks it as one that cannot be saved.
     del hf.config.quantization_config
     hf.hf_quantizer = None
     return hf, tokenizer
 
 
 def _check_read_whole(file: Path, reader: Any, values: int, hf: Any) -> None:
-    """Refuse a file of which transformers leaves something out without a word (the rotary factors of Llama 3)."""
+    """Refuse a file of which transformers silently leaves something out (such as the rotary factors of Llama 3)."""
     read = sum(parameter.numel() for parameter in hf.parameters())
     if read != values:
         raise ZkitError(
@@ -188,7 +188,7 @@ def _value(reader: Any, key: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' notices about its own kernels for GGUF blocks, which are not wanted here."""
+    """Turn off transformers' notices about its own kernels for GGUF blocks."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

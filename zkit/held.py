@@ -1,9 +1,10 @@
-"""Context managers whose effects end with their `with` statement, wherever a signal or another thing strikes.
+"""Context managers whose effects end with their `with` statement, even if a signal interrupts its entry or exit.
 
-Python may raise KeyboardInterrupt between any two instructions: inside an entry that has done half its work, and before
-the first line of an exit, which then never runs. What cannot be missed is the end of an object's life. A `with`
-statement takes the exit of its block before it enters it, keeps it to itself, and lets go of it however it ends. So a
-block is in force exactly as long as that exit exists, and what is left to undo then is undone as it goes.
+Python may raise KeyboardInterrupt between any two instructions: in the middle of ``__enter__``, or before the first
+line of ``__exit__``, which then never runs. The deletion of an object cannot be skipped in this way. A `with` statement
+looks up the ``__exit__`` of its block before it calls ``__enter__``, holds the only reference to it, and drops the
+reference however it ends. Here ``__exit__`` is therefore a new object at each look-up. A block is in force as long as
+this object exists, and its deletion undoes what has not been undone.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ import torch
 
 
 class _Exit:
-    """The exit of a block: a new object for each `with` statement that asks, which alone holds it."""
+    """The ``__exit__`` of a block: a new object for each `with` statement, which holds the only reference to it."""
 
     def __get__(self, block: Held | None, kind: type[Held]) -> Callable[..., None]:
-        if block is None:  # contextlib.ExitStack takes the function, and the block
+        if block is None:  # contextlib.ExitStack looks it up on the class, and passes the block
             return kind._leave
-        leave = partial(kind._leave, block)  # not a method: a traceback keeps what the frames of its functions hold
+        leave = partial(kind._leave, block)  # no bound method: a traceback would keep alive what its frame holds
         block._next = ref(leave, block._lost)
         return leave
 
 
 class Held:
-    """What :meth:`_open` does holds inside a `with` statement, and nowhere else.
+    """A block: what :meth:`_open` does is in force only inside a `with` statement.
 
-    :meth:`_close` undoes it: whatever part of it was done, and as often as it is called. What acts while the block is
-    open asks for `in_force`, which needs nothing to be run to become false. Entered by hand (``__enter__()``) or by an
-    ExitStack, a block is in force until its exit is called.
+    :meth:`_close` undoes it. It must work after an :meth:`_open` that was interrupted, and when it is called twice.
+    Hooks and other things that act while the block is open check `in_force`, which becomes false without any code being
+    run. A block entered by hand (``__enter__()``) or by an ExitStack is in force until its ``__exit__`` is called.
     """
 
     _held: Callable[[], Any] | None = None
-    """Says what holds the block open, or None if nothing does any more; itself None outside of a block."""
+    """Returns the object that holds the block open, or None if it is gone; not set (None) outside of a block."""
     _next: ref[Any] | None = None
 
     __exit__ = _Exit()
@@ -57,13 +58,13 @@ class Held:
             raise
 
     def _open(self) -> None:
-        """What the block does."""
+        """Put the block in force."""
 
     def _close(self) -> None:
-        """Undo it."""
+        """Undo :meth:`_open`."""
 
     def _left(self, kind: type[BaseException] | None) -> None:
-        """What follows once the block is closed; ``kind`` is that of the exception that ended it."""
+        """Called after the block is closed; ``kind`` is the type of the exception that ended it, or None."""
 
     def _leave(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end()
@@ -71,16 +72,16 @@ class Held:
 
     def _end(self) -> None:
         self._close()
-        self._held = self._next = None  # last: until then the work is to be done
+        self._held = self._next = None  # last, so that an interrupted _close is repeated
 
     def _lost(self, gone: ref[Any]) -> None:
-        """The `with` statement let go of the block's exit; there is nothing to do if that was run to its end."""
+        """Called when the `with` statement has dropped the block's exit: close the block if the exit did not."""
         if self._held is gone:
             self._end()
 
 
 class no_grad(Held):
-    """``torch.no_grad``, whose exit a signal cannot skip."""
+    """``torch.no_grad`` whose exit a signal cannot skip."""
 
     _before: bool | None = None
 

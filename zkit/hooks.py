@@ -1,4 +1,4 @@
-"""Hooks on the modules of a model, which act inside a `with` statement and nowhere else."""
+"""Hooks on the modules of a model that act only inside a `with` statement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zkit.held import Held
 
 
 class Hook:
-    """What is called when a module runs, while the block that it belongs to is open."""
+    """A function that is called when a module runs, while the block of the hook is open."""
 
     def __init__(self, block: Hooks, act: Callable[..., Any]) -> None:
         self.block, self.act = block, act
@@ -23,14 +23,14 @@ class Hook:
 
 
 class Hooks(Held):
-    """A block of hooks. While it has any, compiled code runs plain.
+    """A block of hooks. While it has any, compiled functions run uncompiled.
 
-    It finds its hooks again on the modules themselves, which it notes before it registers anything, so that none is
-    left behind wherever registering is interrupted. Should its own end be interrupted twice, a hook may stay on, but
-    does nothing, and goes when the next block comes to its module.
+    The block notes a module before it registers a hook there and later searches the noted modules for its hooks, so
+    that an interruption while registering leaves none behind. If the closing of the block is interrupted twice, a hook
+    may remain on its module. It then does nothing, and the next block that uses the module removes it.
 
-    always: whether to see to it where torch's compiler, which takes seconds to import, has not been imported yet: then
-    nothing was compiled, but what the block runs may compile.
+    always: whether to turn compiled code off even if torch's compiler, which takes seconds to import, has not been
+    imported yet. Nothing is compiled then, but code that runs inside the block may compile something.
     """
 
     def __init__(self, always: bool = True) -> None:
@@ -38,12 +38,12 @@ class Hooks(Held):
         self._modules: list[nn.Module] = []
 
     def before(self, module: nn.Module, act: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        """Call ``act(module, args, kwargs)`` before the module runs; what it returns, if not None, replaces both."""
+        """Call ``act(module, args, kwargs)`` before the module runs; its result, if not None, replaces both."""
         self._note(module)
         module.register_forward_pre_hook(Hook(self, act), with_kwargs=True)
 
     def after(self, module: nn.Module, act: Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]) -> None:
-        """Call ``act(module, args, kwargs, output)`` afterwards; what it returns, if not None, is the output."""
+        """Call ``act(module, args, kwargs, output)`` after the module runs; its result, if not None, is the output."""
         self._note(module)
         module.register_forward_hook(Hook(self, act), with_kwargs=True)
 
@@ -61,13 +61,13 @@ class Hooks(Held):
 
 
 def acting_before(module: nn.Module) -> list[Callable[..., Any]]:
-    """What is called before ``module`` runs, in order, by blocks that are open."""
+    """The functions that open blocks call before ``module`` runs, in order."""
     hooks = list(module._forward_pre_hooks.values())
     return [hook.act for hook in hooks if isinstance(hook, Hook) and hook.block.in_force]
 
 
 def _clear(module: nn.Module, which: Callable[[Hooks], bool]) -> None:
-    """Take the hooks of some blocks off a module, and torch's notes on hooks that are gone."""
+    """Remove from a module the hooks of blocks for which ``which`` is true, and torch's records of removed hooks."""
     for hooks, notes in (
         (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs),
         (module._forward_hooks, module._forward_hooks_with_kwargs),

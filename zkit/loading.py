@@ -1,4 +1,4 @@
-"""Read a model and its tokenizer from wherever its source is, with transformers."""
+"""Read a model and its tokenizer with transformers, from the hub, a folder or a GGUF file."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ def read(
     device_map: str | Mapping[str, Any] | None,
     attn_implementation: str | None,
 ) -> tuple[Any, Any]:
-    """The transformers module and the tokenizer. What is asked for is checked before any weights are read.
+    """The transformers module and the tokenizer. Options are checked before any weights are read.
 
-    An adapter is merged into its base, so that what comes back is a plain model. Raises ZkitError for what
-    :func:`zkit.load` names.
+    source: where the model is. The others: see :func:`zkit.load`. An adapter is merged into its base, so that the
+    result is a plain model. Raises ZkitError for an unknown dtype or device, a model that transformers cannot read or
+    that needs code of its own, a folder without a tokenizer, and weights that are incomplete.
     """
     if device is not None and device_map is not None:
         raise ZkitError("give device or device_map, not both")
     options = {"dtype": _dtype(dtype), "device_map": device_map, "attn_implementation": attn_implementation}
     for place in _places(device, device_map):
         _check_device(place)
-    offline = source.offline()  # then what is cached must do
+    offline = source.offline()  # then only cached files can be used
     base = _base(source, offline)
     with _bars_off(source.path is not None):
         if base is not None:
@@ -66,12 +67,12 @@ def _plain(source: Source, options: Mapping[str, Any], offline: bool) -> tuple[A
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 location,
                 local_files_only=local,
-                trust_remote_code=False,  # left open, transformers asks, and takes any y on standard input for a yes
+                trust_remote_code=False,  # if unset, transformers asks, and takes a y on standard input for yes
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, by name
+                ignore_mismatched_sizes=True,  # refused below, with their names
                 **{name: value for name, value in options.items() if value is not None},
             )
-    except Exception as error:  # a broken file makes transformers, tokenizers and safetensors raise all kinds
+    except Exception as error:  # for broken files, transformers, tokenizers and safetensors raise many types
         _refuse_code(source, error)
         raise ZkitError(
             f"cannot load model {source.id!r}: {_problem(source, offline)} ({first_line(error)})"
@@ -82,7 +83,7 @@ def _plain(source: Source, options: Mapping[str, Any], offline: bool) -> tuple[A
 
 
 def _check_report(source: Source, report: Mapping[str, Any]) -> None:
-    """What transformers says in a table of all tensors, in one sentence."""
+    """Raise ZkitError for missing or misshapen tensors, and warn of unused ones, where transformers prints a table."""
     missing = sorted(report["missing_keys"])
     other = sorted(
         f"{name}, {list(found)} in the file and {list(wanted)} in the model"
@@ -100,7 +101,7 @@ def _check_report(source: Source, report: Mapping[str, Any]) -> None:
 
 
 def _base(source: Source, offline: bool) -> Source | None:
-    """What an adapter is an adapter of; None for a model."""
+    """The base model of an adapter; None if the source is a model."""
     if source.gguf:
         return None
     if source.path is not None:
@@ -109,7 +110,7 @@ def _base(source: Source, offline: bool) -> Source | None:
 
     try:
         found = find_adapter_config_file(source.location, local_files_only=offline)
-    except Exception:  # a hub that gives nothing out says so better when it is asked for the model
+    except Exception:  # loading the model, which follows, gives the better error message
         return None
     return None if found is None else adapter_base(found)
 
@@ -136,7 +137,7 @@ def _merged(source: Source, base: Source, options: Mapping[str, Any], offline: b
 
 
 def _refuse_code(source: Source, error: Exception) -> None:
-    """Say it clearly where the error is transformers' that it was not allowed to run what a folder brings along."""
+    """Raise a clear ZkitError if transformers failed because it was not allowed to run code of the model's folder."""
     if "trust_remote_code" in str(error):
         raise ZkitError(
             f"{source.path or source.id} cannot be loaded without running Python code that it brings along, and zkit "
@@ -170,7 +171,7 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | str:
 
 
 def _places(device: Any, device_map: Any) -> list[Any]:
-    """Every device that is asked for by name or number."""
+    """Every device that the caller names, or numbers in a device map."""
     if isinstance(device_map, Mapping):
         asked = [f"cuda:{place}" if type(place) is int else place for place in device_map.values()]
         return [place for place in asked if place != "disk"]
@@ -194,7 +195,7 @@ def _check_device(device: Any) -> None:
 
 @contextmanager
 def _only_errors() -> Iterator[None]:
-    """Without transformers' table of the tensors that did not fit, some thirty lines."""
+    """Turn off transformers' table of the tensors that did not fit, which has some thirty lines."""
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
@@ -205,7 +206,7 @@ def _only_errors() -> Iterator[None]:
 
 @contextmanager
 def _bars_off(off: bool) -> Iterator[None]:
-    """Without transformers' progress bars: reading a local folder takes seconds."""
+    """Turn off transformers' progress bars if ``off``: reading a local folder takes only seconds."""
     shown = hf_logging.is_progress_bar_enabled()
     if off:
         hf_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""How much one batch may hold: rows, and bytes of the memory that is free."""
+"""The limits of one batch: its number of rows, and its bytes of free memory."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from zkit.decoder import Decoder
 from zkit.prompts import check_count
 
 ROWS = 256
-"""Rows of a batch, unless told otherwise: beyond some hundred a step costs the same a row, so more gain nothing."""
+"""Default largest number of rows in a batch. Beyond some hundred rows, the time per row no longer falls."""
 MOST_ROWS = 1 << 16
-"""More than any batch can gain from."""
+"""Largest ``batch_size`` that is accepted."""
 SHARE = 0.25
-"""Of the free memory, for one batch; other processes grow, too."""
+"""Share of the free memory that one batch may use. The rest is left to other processes."""
 ENOUGH = 2 * 2**30
-"""Bytes for one batch on a CPU, whatever is free: there larger batches are not faster."""
+"""Most bytes for one batch on a CPU, where larger batches are not faster."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Room:
-    """What one batch may hold, and what a row of it weighs, in bytes."""
+    """The limits of one batch, ``rows`` and ``memory`` (bytes), and the bytes that parts of a row need."""
 
     rows: int
     memory: float
     token: float
-    """Of a column of a row: its keys and values in the cache, and its states while a layer computes."""
+    """Bytes of one column of a row: its keys and values in the cache, and its states while a layer computes."""
     logits: float
-    """Of a distribution over the vocabulary, and of what is made from it."""
+    """Bytes of one distribution over the vocabulary, and of what is computed from it."""
 
     def weight(self, columns: int, distributions: int = 1) -> float:
-        """Bytes of a row."""
+        """Bytes of a row with so many columns and distributions over the vocabulary."""
         return columns * self.token + distributions * self.logits
 
 
 def room(model: Decoder, batch_size: int | None = None, memory: int | None = None) -> Room:
-    """The room for batches of ``model``: at most ``batch_size`` rows (None: ROWS) and ``memory`` bytes (None: SHARE of
-    what is free on the model's device, on a CPU at most ENOUGH). Raises ZkitError for what is no whole number from 1
-    on, and for more rows than MOST_ROWS.
+    """The limits for batches of ``model``: at most ``batch_size`` rows (None: ROWS) and ``memory`` bytes (None: SHARE
+    of the free memory of the model's device, on a CPU at most ENOUGH). Raises ZkitError for a limit that is not a whole
+    number of at least 1, and for more rows than MOST_ROWS.
     """
     if memory is not None:
         check_count("memory", memory)
@@ -60,7 +60,7 @@ def room(model: Decoder, batch_size: int | None = None, memory: int | None = Non
 
 
 def free(device: torch.device) -> int:
-    """Bytes that are free on a device; on the CPU within the limit of the container, if there is one."""
+    """Free bytes on a device; on the CPU, of the container's memory limit if there is one."""
     if device.type == "cuda":
         idle: Any = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + idle

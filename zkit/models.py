@@ -1,4 +1,4 @@
-"""Load a causal language model: a decoder that was looked through, and that answers."""
+"""Load a causal language model: a decoder whose sites are checked, with generation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from zkit.tokens import content_mask
 
 @dataclass(frozen=True, eq=False)
 class Model(Decoder):
-    """A plain transformers model and tokenizer whose sites are where edits and recordings look for them.
+    """A plain transformers model and tokenizer, checked to have its sites where edits and recordings expect them.
 
     Make one with :func:`load`, or ``Model(hf, tokenizer, source)``. Raises ZkitError for an architecture whose sites
-    are not found, or not run as edits and recordings need them (:mod:`zkit.probe`).
+    are not found, or are not run once per pass with states of the expected shape (:mod:`zkit.probe`).
     """
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class Model(Decoder):
         check_sites(self, [site for site in SITES if self.has(site)])
 
     def content_mask(self, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
-        """Which tokens of :meth:`tokenize` belong to the messages. See :func:`zkit.tokens.content_mask`."""
+        """Which tokens of :meth:`tokenize` belong to messages. See :func:`zkit.tokens.content_mask`."""
         return content_mask(self, prompts, chat)
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int = 96, chat: bool = True) -> list[str]:
@@ -54,20 +54,20 @@ def load(
 
     dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or None for the dtype the weights are stored in.
     device: where to put the whole model; device_map: accelerate's placement, instead of ``device``.
-    gguf: a GGUF file of the folder or hub repository that ``model`` names; ``org/name/file.gguf`` says the same. Such a
-    file is dequantised once (:mod:`zkit.gguf_model`), into float32 in the cache folder (``$ZKIT_CACHE``, by default
-    ``~/.cache/zkit``), and read from there from then on. Its dequantised weights are not those it was quantised from.
+    attn_implementation: the attention code that transformers uses (None: its default).
+    gguf: a GGUF file of the folder or hub repository that ``model`` names; ``org/name/file.gguf`` means the same. Such
+    a file is dequantised once (:mod:`zkit.gguf_model`), into float32 in the cache folder (``$ZKIT_CACHE``, by default
+    ``~/.cache/zkit``), and from then on read from there. The dequantised weights are not the original ones.
 
-    An adapter (PEFT) is merged into its base. No code that a folder or repository brings along is run.
+    An adapter (PEFT) is merged into its base. No code from a folder or repository is run.
 
-    Raises ZkitError for what needs such code, for what is no name of a model, a missing folder, an
-    unreachable hub, a folder or file without a tokenizer or with incomplete weights, a tokenizer larger than the
-    embedding, an unknown dtype, a device that is not there, and an architecture whose sites are not found or not run
-    as edits and recordings need them (:mod:`zkit.probe`).
+    Raises ZkitError for a model that needs such code, an invalid model name, a missing folder, an unreachable hub, a
+    folder or file without a tokenizer or with incomplete weights, a tokenizer larger than the embedding, an unknown
+    dtype, a missing device, and an architecture that :class:`Model` refuses.
     """
     source = resolve(model, gguf)
     hf, tokenizer = loading.read(source, dtype, device, device_map, attn_implementation)
     loaded = Model(hf.eval().requires_grad_(False), tokenizer, source)
     if source.gguf:
-        _ = loaded.sha256  # known already; the file may be another one when it is first asked for
+        _ = loaded.sha256  # cached now, because the file may be replaced before the first access
     return loaded

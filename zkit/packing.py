@@ -1,4 +1,4 @@
-"""Rows of different lengths in few padded batches; many lists as one."""
+"""Group rows of different lengths into few padded batches; run a function on many lists at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TypeVar
 from zkit.errors import ZkitError
 
 OVERHEAD = 60
-"""What a pass costs whatever its size, in tokens: about the same at 2 million parameters and at 500 million."""
+"""Fixed cost of a pass, in tokens: about the same at 2 million parameters and at 500 million."""
 TRAINING = 150
-"""The same of a pass with its gradients."""
+"""Fixed cost of a pass with gradients, in tokens."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -25,10 +25,11 @@ def cheapest_cuts(
     weights: Sequence[float] | None = None,
     room: float | None = None,
 ) -> list[int]:
-    """Where to cut sorted lengths into batches, ends included: least padded tokens plus ``overhead`` a batch.
+    """Where to cut sorted lengths into batches, 0 and the end included, for the least total cost.
 
-    A batch has at most ``rows`` rows, and its rows times the largest of their ``weights`` are at most ``room``; a row
-    that is too heavy by itself is a batch of its own.
+    lengths: of the rows, ascending. overhead: cost of a batch in tokens, added to its number of padded tokens.
+    rows: most rows of a batch (None: any). weights: bytes of each row. room: most bytes of a batch, which are its
+    number of rows times the largest of their weights. A row that is too large by itself is a batch of its own.
     """
     most = len(lengths) if rows is None else rows
     best, before = [0.0], [0]
@@ -57,7 +58,10 @@ def packed(
     weights: Sequence[float] | None = None,
     room: float | None = None,
 ) -> list[list[int]]:
-    """Indices of rows grouped into batches of similar length that cost least. Limits as in :func:`cheapest_cuts`."""
+    """Indices of rows grouped into the batches that cost least, each of rows of similar length.
+
+    lengths: of the rows, in any order. overhead, rows, weights, room: see :func:`cheapest_cuts`.
+    """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     heavy = None if weights is None else [weights[i] for i in order]
     cuts = cheapest_cuts([lengths[i] for i in order], overhead, rows, heavy, room)
@@ -65,9 +69,9 @@ def packed(
 
 
 def as_one(lists: Mapping[K, Sequence[T]], run: Callable[[list[T]], Sequence[R]]) -> dict[K, list[R]]:
-    """``run`` of all the lists' members as one list, its results given back list by list.
+    """Call ``run`` once on the members of all lists, and return its results list by list.
 
-    Many short lists asked one by one make many small batches; together they fill a few:
+    Run one by one, many short lists make many small batches; together they fill a few:
     ``as_one(questions_by_task, lambda questions: complete(model, questions))``.
     Raises ZkitError if ``run`` does not return one result for each member.
     """

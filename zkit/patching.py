@@ -1,8 +1,8 @@
-"""Interchange: move a part of one problem's state into another problem, and see whose answer comes out.
+"""Interchange: move a part of one problem's state into another problem, and read which problem's answer follows.
 
 Interchange interventions: Geiger et al. 2021, "Causal Abstractions of Neural Networks"; distributed alignment search:
 Geiger et al. 2023, "Finding Alignments Between Interpretable Causal Variables and Distributed Neural Representations".
-What is moved, and where, is an edit (:func:`zkit.edits.patch`); here it is asked what the model says.
+The interchange itself is an edit (:func:`zkit.edits.patch`); this module reads the model's next token under it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ LAST = last(1)
 
 @dataclass(frozen=True, eq=False)
 class Next:
-    """What a model says next, by arm and prompt.
+    """The next token of a model, by arm and prompt.
 
-    said: the most likely token. log_probs: nats of every class of tokens, the sum over its tokens.
+    said: the most likely token. log_probs: log-probability (nats) of each class, its tokens' probabilities summed.
     """
 
     said: Int[Tensor, "n_arms n_prompts"]
@@ -57,10 +57,10 @@ def next_token(
 ) -> Next:
     """The next token of every prompt under every arm, and how likely each class of tokens is.
 
-    ``classes`` are lists of token ids, such as the one token of an answer, or all tokens of a script; distributions are
-    over the whole vocabulary. Arms and limits as for :func:`zkit.generation.next_log_probs`; a patch of the last token
-    costs one token an arm. Raises ZkitError for no prompts, arms that cannot be applied, an empty class
-    and a token that the model lacks.
+    classes: lists of token ids, such as the one token of an answer, or all tokens of a script; distributions are over
+    the whole vocabulary. arms, chat, batch_size, memory: see :func:`zkit.generation.complete`.
+    A patch of the last token costs one token per arm. Raises ZkitError for no prompts, arms that cannot be applied, an
+    empty class, and a token that the model lacks.
     """
     vocabulary = model.hf.get_input_embeddings().weight.shape[0]
     for group in classes:
@@ -83,7 +83,7 @@ def next_token(
 
 
 def one_token(model: Model, answers: Sequence[str]) -> list[int]:
-    """The token that each answer is. ZkitError for one that this tokenizer cuts into several, naming it."""
+    """The token id of each answer. Raises ZkitError, naming the answer, for one that is not a single token."""
     found = model.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
     for answer, ids in zip(answers, found, strict=True):
         if len(ids) != 1:
@@ -95,16 +95,16 @@ def one_token(model: Model, answers: Sequence[str]) -> list[int]:
 
 
 def is_one_token(model: Model, answers: Sequence[str]) -> bool:
-    """Whether this tokenizer has a token for each of the answers."""
+    """Whether each of the answers is a single token for this tokenizer."""
     return all(len(ids) == 1 for ids in model.tokenizer(list(answers), add_special_tokens=False)["input_ids"])
 
 
 def swap(
     layer: int, source: Float[Tensor, "n_prompts d"], space: Projector | None = None, like: Projector | None = None
 ) -> Edit:
-    """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without a space, all of it.
+    """h <- h + P (source - h) at the last token of the prompt, after ``layer``; without ``space`` P is the identity.
 
-    With ``like``, stretched to change the state as much as a swap inside ``like`` would (:func:`zkit.edits.patch`).
+    With ``like``, the change is scaled to the norm of that of a swap inside ``like`` (:func:`zkit.edits.patch`).
     """
     return patch("resid_post", layer, source, space, LAST, like=like)
 
@@ -112,7 +112,7 @@ def swap(
 def accuracy(said: Int[Tensor, " n"], expected: Sequence[int] | Int[Tensor, " n"]) -> Interval:
     """Share of prompts whose next token is the expected one, with Wilson's 95% interval.
 
-    Interchange accuracy, where what is expected is the answer that a causal model gives after the swap.
+    It is the interchange accuracy if the expected tokens are the answers of a causal model after the swap.
     """
     hits = said == torch.as_tensor(expected)
     return wilson(int(hits.sum()), len(hits))
@@ -121,9 +121,10 @@ def accuracy(said: Int[Tensor, " n"], expected: Sequence[int] | Int[Tensor, " n"
 def check_identity(
     model: Model, prompts: Sequence[Prompt], layer: int, space: Projector | None = None, *, chat: bool = True
 ) -> int:
-    """Patch the last token of each prompt with its own state and raise ZkitError unless no bit of its logits changes.
+    """Patch the last token of each prompt with its own state; raise ZkitError if any log-probability changes at all.
 
-    Returns how many prompts were tried. The states are taken from a pass of the same shape, row by row.
+    layer, space: where the state is patched (:func:`swap`). chat: whether to use the chat template. The states are
+    taken from a pass of the same shape, row by row. Returns the number of prompts.
     """
     for prompt in prompts:
         seen: list[Tensor] = []
@@ -144,9 +145,9 @@ def check_identity(
 
 
 DRAW = 32
-"""Problems in a step."""
+"""Number of problems in a step."""
 RATE = 0.03
-"""Adam's step, in root mean squares of the entries."""
+"""Learning rate of Adam, as a share of the root mean square of the matrix's entries."""
 
 
 def das(
@@ -164,11 +165,13 @@ def das(
 ) -> Subspace:
     """The k directions at the last token, after ``layer``, whose swap to ``source`` makes the model say ``wanted``.
 
-    Minimises the mean cross-entropy (nats) of the tokens ``wanted``, one for each prompt, over orthonormal bases, by
-    Adam on a free [k, d] matrix whose rows are made orthonormal (QR); ``DRAW`` problems a step. What comes before the
-    last token is read once. ``start``: a subspace of k dimensions to begin with (None: a random one). The model is not
-    changed. Raises ZkitError for lists of different lengths, a k that the model does not have, a start of another size,
-    a prompt of one token, and a loss that is not finite.
+    prompts, source, wanted: for each problem its prompt, the state to swap in, and the token that should follow.
+    chat: whether to use the chat template. steps: of the optimiser. seed: of the draws of problems and of the start.
+    start: a subspace of k dimensions to begin with (None: a random one).
+    Minimises the mean cross-entropy (nats) of ``wanted`` over orthonormal bases, by Adam on a free [d, k] matrix whose
+    columns are made orthonormal (QR), with ``DRAW`` problems a step. The tokens before the last are read once. The
+    model is not changed. Raises ZkitError for lists of different lengths, a k outside 1..d, a start of another size, a
+    prompt of one token, and a loss that is not finite.
     """
     ids, n = tokens(model, prompts, chat), len(prompts)
     check_lengths(model, ids, [0] * n)
@@ -214,7 +217,10 @@ def _after(
     layer: int,
     space: Subspace,
 ) -> Float[Tensor, "rows vocab"]:
-    """Logits after the last tokens, whose states are swapped; gradients reach the basis of the space."""
+    """Logits after the last tokens, with their states swapped; gradients reach the basis of ``space``.
+
+    before: the cached reading of all tokens but the last. ends [rows, 1]: the last tokens. source, layer: of the swap.
+    """
     mask = torch.cat((before.mask, torch.ones_like(ends).to(before.mask)), 1)
     places = (mask.cumsum(1) - 1)[:, -1:]
     columns = mask.shape[1]

@@ -1,7 +1,7 @@
-"""One state for each prompt, its tokens counted in several ways, all from the same passes.
+"""Mean states of prompts over several choices of their tokens, all from the same passes.
 
-Which tokens count decides what a mean says: in many models a few massive tokens, the first one among them, and the chat
-template make most of it, and they say little about the prompt.
+The choice of tokens decides what a mean shows: in many models, most of a mean over all tokens comes from a few massive
+tokens, the first one among them, and from the chat template, which say little about the prompt.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from zkit.models import Model
 
 POOLS = ("all tokens", "without massive", "message", "last token")
-"""All of them; without the first and the massive ones; of these those of the message, without the chat template; the
-last. The third is what :func:`zkit.record` gives by default."""
+"""All tokens; all but the first and the massive ones; those of the second pool that belong to the message and not to
+the chat template; the last token. The third is the default of :func:`zkit.record`."""
 HALVES = ("even tokens", "odd tokens")
-"""Every other token of the message: two means that share no token, for a split-half ceiling."""
-_AT_A_TIME = 32  # prompts whose tokens are held
+"""Every second token of the pool "message": two means that share no token, for a split-half ceiling."""
+_AT_A_TIME = 32  # prompts whose token states are in memory at a time
 
 
 def pooled(
     model: Model, prompts: Sequence[str], layers: Sequence[int] | None = None, *, chat: bool = True
 ) -> dict[str, Float[Tensor, "n_prompts n_layers d"]]:
-    """By each of POOLS and HALVES the mean state of every prompt after ``layers`` (all of them by default), in float32.
+    """For each of POOLS and HALVES the mean state of every prompt after ``layers`` (default: all), in float32.
 
-    Massive is what :func:`zkit.tokens.massive` calls so, at each layer. Raises ZkitError for a prompt in which a pool
-    counts no token, and as :func:`zkit.token_states` does.
+    Massive tokens are found at each layer (:func:`zkit.tokens.massive`). Raises ZkitError for no prompts, a prompt in
+    which a pool has no token, an unknown layer, and a chat template that changes or drops a message.
     """
     found: dict[str, list[Tensor]] = {pool: [] for pool in (*POOLS, *HALVES)}
     for start in range(0, len(prompts), _AT_A_TIME):
@@ -54,7 +54,7 @@ def pooled(
 def counted(
     h: Float[Tensor, "n_tokens n_layers d"], message: Bool[Tensor, " n_tokens"]
 ) -> dict[str, Bool[Tensor, "n_tokens n_layers"]]:
-    """Which tokens each pool counts, from a prompt's states and its message's tokens."""
+    """The tokens of each pool, given a prompt's states ``h`` and which of its tokens belong to its message."""
     every = torch.ones(h.shape[:2], dtype=torch.bool)
     usual = ~massive(h.norm(dim=-1).T, every.T).T
     usual[0] = False

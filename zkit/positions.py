@@ -1,8 +1,8 @@
-"""Which tokens an edit or a recording touches.
+"""Which tokens an edit or a recording applies to.
 
-Positions count the real tokens of a row from 0, whatever the padding; the first one often carries the attention sink,
+Positions count the real tokens of a row from 0, whatever the padding. The first token often carries the attention sink,
 so every selector leaves it out unless ``first_token=True``. Every selector is an interval [low, high) that may depend
-on the length of the row's prompt, which is why it means the same with and without the KV cache and padding.
+on the length of the row's prompt, so it means the same with and without the KV cache and padding.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Positions:
 
 
 def last(k: int, first_token: bool = False) -> Positions:
-    """The last ``k`` tokens of the prompt. Raises ZkitError unless k >= 1."""
+    """Select the last ``k`` tokens of the prompt. Raises ZkitError unless k >= 1."""
     if k < 1:
         raise ZkitError(f"last({k}) selects no token; k must be at least 1")
     return Positions("last", stop=k, first_token=first_token)
 
 
 def span(start: int, stop: int, first_token: bool = False) -> Positions:
-    """Tokens ``start`` to ``stop - 1``, counted from 0 at the first real token of the row, prompt and answer alike.
+    """Select tokens ``start`` to ``stop - 1`` of the row, prompt and answer alike, counted from its first real token.
 
     Raises ZkitError for an empty or negative span, and for span(0, 1) without ``first_token=True``.
     """
@@ -69,7 +69,7 @@ def span(start: int, stop: int, first_token: bool = False) -> Positions:
 
 
 def inner(before: int, after: int, first_token: bool = False) -> Positions:
-    """The prompt without its first ``before`` and its last ``after`` tokens, such as those of a chat template.
+    """Select the prompt without its first ``before`` and its last ``after`` tokens, such as those of a chat template.
 
     Raises ZkitError for a negative number.
     """
@@ -81,7 +81,8 @@ def inner(before: int, after: int, first_token: bool = False) -> Positions:
 def parse(positions: str | Positions, first_token: bool = False) -> Positions:
     """Turn ``"all"``, ``"prompt"``, ``"generated"``, ``"last"`` or a Positions into a Positions.
 
-    ``first_token=True`` lets the selector have the first token where it covers it. Raises ZkitError for another word.
+    With ``first_token=True`` the selector includes the first token if its interval does. Raises ZkitError for any other
+    word.
     """
     if isinstance(positions, Positions):
         return replace(positions, first_token=positions.first_token or first_token)
@@ -96,11 +97,11 @@ def parse(positions: str | Positions, first_token: bool = False) -> Positions:
 
 
 class Tracker:
-    """A forward pre-hook on a decoder that follows where each token of the running forward pass stands.
+    """A forward pre-hook on a decoder that tracks the position of each token of the running forward pass.
 
-    It belongs to the thread and the asyncio task that made it, and refuses forward passes of others. Columns of a batch
-    left of the declared width (:func:`prompt_width`) are prompt, the others generated. ``selectors`` are those of the
-    edits that it serves; ``by_row`` says whether some of these speak of single rows of the batch.
+    It belongs to the thread and the asyncio task that made it, and refuses forward passes of others. The first columns
+    of a batch, up to the declared width (:func:`prompt_width`), are the prompt, the others are generated.
+    selectors: those of the edits it is used for. by_row: whether any of these names rows or has a vector per prompt.
     """
 
     def __init__(self, selectors: Sequence[Positions] = (), by_row: bool = False) -> None:
@@ -111,7 +112,7 @@ class Tracker:
         self.shape = (0, 0)
         """Rows and tokens of the running forward pass."""
         self.chose: dict[Positions, Tensor | bool] = {}
-        """For every selector asked for, whether it has chosen a token in any pass."""
+        """For every selector that was used, whether it has chosen a token in any pass."""
         self._past = 0
         self._width: int | None = None
         self._lengths: Int[Tensor, "#batch 1"] | None = None
@@ -154,7 +155,7 @@ class Tracker:
         return self.shape[0]
 
     def select(self, positions: Positions) -> Bool[Tensor, "batch seq"] | bool:
-        """The chosen tokens of the running forward pass; True or False where it is plainly all or none of them."""
+        """The chosen tokens of the running forward pass; True or False if it is known to be all or none of them."""
         if positions.kind not in ("all", "span"):
             if self._width is None:
                 raise ZkitError(
@@ -173,7 +174,7 @@ class Tracker:
         return self._selected[positions]
 
     def places(self) -> Int[Tensor, "batch seq"]:
-        """The place of each token of the running forward pass in its row, the first real one being 0."""
+        """The position of each token of the running forward pass in its row, counted from 0 at the first real one."""
         return (self._mask.cumsum(1) - 1)[:, self._past : self._past + self.shape[1]]
 
     def _compute(self, positions: Positions) -> Bool[Tensor, "batch seq"]:
@@ -181,19 +182,19 @@ class Tracker:
         place = self.places()
         lengths = self._lengths
         if lengths is None:
-            to_come = max(0, width - self._mask.shape[1])  # a prompt in several passes: behind its padding all is real
+            to_come = max(0, width - self._mask.shape[1])  # columns of the prompt in later passes: all are real
             lengths = self._mask[:, :width].sum(1, keepdim=True) + to_come
         low, high = positions.bounds(lengths)
         return (place >= low) & (place < high) & self._mask[:, now].bool()
 
 
 def trackers(decoder: nn.Module) -> list[Tracker]:
-    """Those that follow the forward passes of ``decoder`` now, in the order in which they came."""
+    """The trackers that are in force on ``decoder``, in the order in which they were added."""
     return [act for act in acting_before(decoder) if isinstance(act, Tracker)]
 
 
 def follow(block: Hooks, decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Tracker:
-    """A Tracker on ``decoder`` while ``block`` is open. ZkitError if one of another thread or task is there."""
+    """Put a Tracker on ``decoder`` while ``block`` is open. Raises ZkitError if another thread or task has one there."""
     tracker = Tracker(selectors, by_row)
     block.before(decoder, tracker)
     if any(other.owner != tracker.owner for other in trackers(decoder)):
@@ -207,10 +208,10 @@ def follow(block: Hooks, decoder: nn.Module, selectors: Sequence[Positions] = ()
 class prompt_width(Held):
     """Declare that the first ``width`` columns of a batch, padding included, are the prompt.
 
-    It holds for every forward pass of ``decoder`` that the block makes, whatever is in the cache, and nothing is
-    declared of itself: a prompt may come in several passes, or with the first tokens of its answer. ``lengths``: the
-    tokens of each row's whole prompt, where the batch holds only the beginning of it. ZkitError if ``decoder`` is no
-    module (``model.decoder`` is) or the width no count.
+    It holds for every forward pass of ``decoder`` inside the block, whatever is in the cache. Without it the width is
+    never guessed, because a prompt may be read in several passes, or together with the first tokens of its answer.
+    lengths: number of tokens of each row's whole prompt, if the batch holds only the beginning of it. Raises ZkitError
+    if ``decoder`` is not a module (pass ``model.decoder``) or ``width`` is not a whole number of at least 0.
     """
 
     def __init__(self, decoder: nn.Module, width: int, lengths: Int[Tensor, "#batch 1"] | None = None) -> None:
