@@ -194,7 +194,7 @@ def trackers(decoder: nn.Module) -> list[Tracker]:
 
 
 def follow(block: Hooks, decoder: nn.Module, selectors: Sequence[Positions] = (), by_row: bool = False) -> Tracker:
-    """Put a Tracker on ``decoder`` while ``block`` is open. Raises ZkitError if another thread or task has one there."""
+    """Put a Tracker on ``decoder`` while ``block`` is open. ZkitError if another thread or task has one there."""
     tracker = Tracker(selectors, by_row)
     block.before(decoder, tracker)
     if any(other.owner != tracker.owner for other in trackers(decoder)):

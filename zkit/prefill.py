@@ -1,8 +1,8 @@
-"""Read prompts into the model's cache, what rows have in common only once.
+"""Read prompts into the model's cache; beginnings that rows have in common are read once.
 
-The columns of a batch are ``[beginning | padding | rest]``; the attention mask says what is real, and positions are
-counted along it, so padding in the middle changes nothing. A beginning is shared between arms only where no edit of an
-arm touches it, and between rows only where the edits in force choose the same of its tokens in every row.
+The columns of a batch are ``[beginning | padding | rest]``. The attention mask marks the real tokens, and positions are
+counted along it, so padding in the middle has no effect. A beginning is shared between arms only if no edit of an arm
+changes it, and between rows only if the edits in force choose the same of its tokens in every row.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Ids = list[int]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the rows of a batch have read, int64 [rows, columns] and the mask of real tokens, and the model's cache."""
+    """The tokens that the rows of a batch have read (int64), the mask of real tokens (int64), and the model's cache."""
 
     ids: Int[Tensor, "rows columns"]
     mask: Int[Tensor, "rows columns"]
     cache: Any = None
 
     def picked(self, rows: Sequence[int]) -> Reading:
-        """A copy of these rows, each as often as it is named."""
+        """A copy of these rows; a row may be named several times."""
         cache = self.cache
         if cache is not None:
             cache = copy.copy(cache)
@@ -47,7 +47,7 @@ class Reading:
         return Reading(self.ids, self.mask, cache).kept(rows)
 
     def kept(self, rows: Sequence[int]) -> Reading:
-        """These rows; the cache gives up the others."""
+        """Only these rows. The cache is not copied: the other rows are removed from it."""
         index = torch.tensor(rows, device=self.ids.device)
         if self.cache is not None:
             self.cache.batch_select_indices(index)
@@ -55,13 +55,13 @@ class Reading:
 
 
 def blank(model: Decoder, rows: int, cached: bool = True) -> Reading:
-    """Rows that have read nothing; without a cache everything is computed again in each pass."""
+    """Rows that have read nothing. ``cached``: whether they get a cache; else each pass computes everything again."""
     none = torch.zeros(rows, 0, dtype=torch.long, device=model.device)
     return Reading(none, none, DynamicCache(config=model.hf.config) if cached else None)
 
 
 def padded(model: Decoder, rows: Sequence[Ids], left: bool) -> Reading:
-    """Rows of tokens as a rectangle, padded on one side."""
+    """Rows of tokens padded to one length, on the ``left`` or on the right."""
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), model.tokenizer.pad_token_id)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -73,8 +73,8 @@ def padded(model: Decoder, rows: Sequence[Ids], left: bool) -> Reading:
 
 
 def joined(parts: Sequence[Reading]) -> Reading:
-    """The rows of all parts, one part after the other, padded on the left to the same number of columns. The cache is
-    that of the first part, grown."""
+    """The rows of all parts, one part after the other, padded on the left to the same number of columns. The cache of
+    the first part is extended and used."""
     more = [max(part.ids.shape[1] for part in parts) - part.ids.shape[1] for part in parts]
 
     def stacked(name: str, layer: int) -> Tensor:
@@ -94,7 +94,11 @@ def joined(parts: Sequence[Reading]) -> Reading:
 def read(
     model: Decoder, so_far: Reading, new: Reading, wanted: Bool[Tensor, "rows columns"] | None
 ) -> tuple[Reading, Float[Tensor, "wanted vocab"] | None]:
-    """One forward pass over new columns; the logits after those that are wanted, row by row, or None if none are."""
+    """One forward pass over new columns; returns the reading, and the logits after the ``wanted`` ones, row by row.
+
+    Without ``wanted`` there are no logits (None). Raises ZkitError for a model that does not compute its logits by its
+    output embeddings.
+    """
     ids, mask = torch.cat((so_far.ids, new.ids), 1), torch.cat((so_far.mask, new.mask), 1)
     fed = new.ids.shape[1] if so_far.cache is not None else ids.shape[1]
     given: dict[str, Any] = {
@@ -113,7 +117,7 @@ def read(
         def pick(_: Any, states: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
             return (states[0][places.to(states[0].device)].unsqueeze(0), *states[1:]), options
 
-        # The output matrix is large, often a third of the model: it multiplies the states of wanted tokens alone.
+        # The output matrix is large, often a third of the model, so only the states of wanted tokens are multiplied.
         with Hooks(always=False) as hooks:
             hooks.before(model.hf.get_output_embeddings(), pick)
             logits = model.hf(**given).logits
@@ -126,7 +130,7 @@ def read(
 
 
 def last_column(new: Reading) -> Bool[Tensor, "rows columns"]:
-    """The last column of every row."""
+    """A mask that marks the last column of every row."""
     wanted = torch.zeros_like(new.mask, dtype=torch.bool)
     wanted[:, -1] = True
     return wanted
@@ -135,8 +139,8 @@ def last_column(new: Reading) -> Bool[Tensor, "rows columns"]:
 def reusable(model: Decoder) -> bool:
     """Whether a beginning can be read once for rows of different lengths.
 
-    Not where attention slides over columns (padding in the middle would count), where a cache cannot be cut, and where
-    the rotation of a position depends on how much has been read.
+    It cannot with sliding-window attention (padding in the middle would count), with a cache that cannot be cropped,
+    and with rotary embeddings that depend on the number of tokens read.
     """
     cache, rotary = DynamicCache(config=model.hf.config), getattr(model.decoder, "rotary_emb", None)
     kinds = getattr(rotary, "rope_type", "default")
@@ -147,11 +151,11 @@ def reusable(model: Decoder) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is read before the rows part.
+    """What is read before rows differ.
 
-    Prompt i begins with beginning ``of[i]``, of ``beginnings[of[i]]`` tokens, which are read once for all prompts that
-    share it: by all arms together, or, where ``by_arm``, by each. ``each[i]`` tokens of it, these included, are read
-    once for all arms.
+    Prompt i begins with the shared beginning number ``of[i]``, of ``beginnings[of[i]]`` tokens, which is read once for
+    all prompts that share it: once for all arms, or, with ``by_arm``, once for each arm. The first ``each[i]`` tokens
+    of prompt i, its shared beginning included, are read before the rest, without ``by_arm`` once for all arms.
     """
 
     of: tuple[int, ...]
@@ -161,11 +165,12 @@ class Plan:
 
 
 def nothing(n: int) -> Plan:
+    """The plan for n prompts in which nothing is shared."""
     return Plan((0,) * n, (0,), (0,) * n)
 
 
 def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force: Iterable[Positions] = ()) -> Plan:
-    """The plan that saves most; a pass more must save more than it costs."""
+    """The plan that saves most tokens; an additional pass is planned only if it saves more than its fixed cost."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     every, n = [item for arm in arms for item in arm], len(prompts)
     alike = _alike(edits_in_force, lengths)
@@ -173,7 +178,7 @@ def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force:
     for item in every:
         free = torch.minimum(free, _first_touched(item, lengths))
     of, ends, saved = shared_beginnings(prompts, torch.minimum(free, alike).tolist())
-    saved *= len(arms)  # about: a beginning is read once for all of them
+    saved *= len(arms)  # approximately: a beginning is read once for all arms
     if saved <= OVERHEAD:
         of, ends, saved = nothing(n).of, nothing(n).beginnings, 0
     start = [ends[k] for k in of]
@@ -191,11 +196,11 @@ def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force:
 
 
 def shared_beginnings(rows: Sequence[Ids], most: Sequence[int]) -> tuple[Sequence[int], Sequence[int], int]:
-    """Rows grouped by beginnings so that reading each beginning once saves most: the group of each row, the length of
-    each group's beginning (at most ``most[i]`` for row i), and the tokens saved."""
+    """Group rows by common beginnings so that reading each beginning once saves most. Returns the group of each row,
+    the length of each group's beginning (at most ``most[i]`` for row i), and the number of tokens saved."""
     order = sorted(range(len(rows)), key=lambda i: rows[i])
     common = [_common(rows[a], rows[b]) for a, b in pairwise(order)]
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # up to each row: tokens saved, where its group starts, its length
+    best: list[tuple[int, int, int]] = [(0, 0, 0)]  # per row: tokens saved so far, start and length of its group
     for end in range(1, len(order) + 1):
         length = most[order[end - 1]]
         found = (best[end - 1][0], end - 1, 0)
@@ -222,13 +227,13 @@ def _common(one: Ids, other: Ids) -> int:
 
 
 def _first_touched(item: Edit, lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-    """The first token of each row that an edit changes; the end of the prompt where it changes none of it."""
+    """The first token of each row that an edit changes, or the row's length if it changes none of the prompt."""
     low, high = item.positions.bounds(lengths)
     return torch.where(low < high, torch.minimum(low, lengths), lengths)
 
 
 def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-    """For each row a number of tokens such that rows which share no more are chosen from alike."""
+    """For each row the length of a beginning in which the selectors choose the same tokens in every row."""
     most = lengths
     for positions in selectors:
         for bound in positions.bounds(lengths):
@@ -238,7 +243,7 @@ def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int
 
 
 def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
-    """The beginnings that arms share, and the row of the reading that belongs to each prompt; None without any."""
+    """Read the beginnings that arms share; returns the reading and each prompt's row in it, or None without any."""
     if planned.by_arm or not any(planned.each):
         return None
     n, owners, reading = len(planned.beginnings), list(planned.of), None
@@ -255,13 +260,13 @@ def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Plan) -> tuple[
 
 
 def read_own(model: Decoder, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
-    """The beginnings that prompts share, as each arm edits them: a row for each arm and beginning. None without any."""
+    """Read the beginnings that prompts share, under each arm's edits: a row for each arm and beginning, or None."""
     if not planned.by_arm:
         return None
     n, ends = len(planned.beginnings), torch.tensor(planned.beginnings)
     firsts = [prompts[planned.of.index(k)] for k in range(n)]
     lengths = torch.tensor([len(prompt) for prompt in firsts])
-    edits = [  # those with a vector per prompt do not reach so far
+    edits = [  # those with a vector per prompt change only later tokens
         replace(item, rows=slice(a * n, (a + 1) * n))
         for a, arm in enumerate(arms)
         for item in arm
@@ -274,7 +279,7 @@ def read_own(model: Decoder, prompts: Sequence[Ids], arms: Sequence[Sequence[Edi
 
 
 def spent(item: Edit, prompts: Sequence[Ids], n_read: Sequence[int]) -> bool:
-    """Whether all that an edit had to do lay in what has been read of each prompt."""
+    """Whether an edit changes only tokens that have been read already, the first ``n_read[i]`` of prompt i."""
     low, high = item.positions.bounds(torch.tensor([len(prompt) for prompt in prompts]))
     return bool(((low < high) & (high <= torch.tensor(n_read))).all())
 
@@ -282,7 +287,7 @@ def spent(item: Edit, prompts: Sequence[Ids], n_read: Sequence[int]) -> bool:
 def _read_beginnings(
     model: Decoder, so_far: Reading, prompts: Sequence[Ids], starts: Sequence[int], ends: Sequence[int]
 ) -> Reading:
-    """Read each prompt from its start to its end, which comes before the prompt's."""
+    """Read on from ``so_far``: tokens ``starts[i]`` to ``ends[i] - 1`` of prompt i, which are not all of it."""
     parts = [prompt[start:end] for prompt, start, end in zip(prompts, starts, ends, strict=True)]
     new = padded(model, parts, left=True)
     lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
@@ -291,4 +296,5 @@ def _read_beginnings(
 
 
 def selectors_in_force(model: Decoder) -> list[Positions]:
+    """The selectors of all edits in force."""
     return [positions for tracker in trackers(model.decoder) for positions in tracker.selectors]

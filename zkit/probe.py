@@ -1,7 +1,7 @@
-"""One short forward pass that shows whether the places in a model are what edits and recordings take them for.
+"""Check by a short forward pass that the sites of a model behave as edits and recordings expect.
 
-What is checked is what happens, not what the classes are called: each site fires once a pass with states of the
-shape expected, the decoder sees the mask that tells tokens from padding, and nothing of an MLP goes past its
+The check is of behaviour, not of class names: each site runs once per pass with states of the expected shape, the
+decoder is given the mask that tells tokens from padding, and the whole output of an MLP passes through its
 ``down_proj``, so that gates on its neurons gate all of it.
 """
 
@@ -23,10 +23,10 @@ ROWS, TOKENS = 2, 3
 
 
 def check_sites(model: Decoder, sites: Iterable[str]) -> None:
-    """Raise ZkitError, naming model and site, unless one pass sees every site of every layer once, as expected.
+    """Raise ZkitError, naming model and site, unless every site of every layer runs once in a pass, as expected.
 
-    The pass reads ``ROWS`` rows of ``TOKENS`` tokens, and is not compiled, as under edits and recordings. It leaves no
-    hook, no gradient and no change in random numbers.
+    The pass reads ``ROWS`` rows of ``TOKENS`` tokens and runs uncompiled, as under edits and recordings. It leaves no
+    hook or gradient behind and does not change the state of random generators.
     """
     seen: dict[tuple[str, int], list[Any]] = {(site, l): [] for site in sites for l in range(model.n_layers)}
     projected: list[list[Any]] = [[] for _ in range(model.n_layers)]
@@ -35,7 +35,7 @@ def check_sites(model: Decoder, sites: Iterable[str]) -> None:
         for key, into in seen.items():
             attach(hooks, model.site(*key), key[0], into.append)
         for block, into in zip(model.layers, projected, strict=True):
-            attach(hooks, block.mlp.down_proj, "mlp_out", into.append)  # what leaves it
+            attach(hooks, block.mlp.down_proj, "mlp_out", into.append)  # the output of down_proj
         hooks.before(model.decoder, lambda _, args, kwargs: calls.append(kwargs))
         _run(model)
     _check_calls(model, calls)
@@ -51,9 +51,9 @@ def _run(model: Decoder) -> None:
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []), no_grad():
         try:
             model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
-        except ZkitError as error:  # of a site where the states are not found
+        except ZkitError as error:  # from a site whose states are not found
             raise ZkitError(f"{model.id!r} is not supported: {error}") from error
-        except Exception as error:  # of whichever code the model brings
+        except Exception as error:  # from the code of any model
             raise ZkitError(
                 f"{model.id!r} cannot be run on a few tokens ({first_line(error)}); "
                 "it must be a causal language model that reads text alone"
@@ -92,7 +92,7 @@ def _check_states(model: Decoder, site: str, layer: int, states: list[Any]) -> N
 
 
 def _check_covered(model: Decoder) -> None:
-    """With nothing let through ``down_proj``, an MLP must say the same of every token."""
+    """Raise ZkitError unless every MLP gives the same output for all tokens when the input of ``down_proj`` is 0."""
     left: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
     with Hooks(always=False) as hooks:
         for block, into in zip(model.layers, left, strict=True):

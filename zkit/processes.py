@@ -1,4 +1,4 @@
-"""Processes that end together: no child outlives the one that started it, and an interruption is told once."""
+"""Processes that end together: no child outlives its parent, and an interruption is reported once."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ import psutil
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 GRACE = 3.0
-"""Seconds in which further signals are the same wish: keys are pressed twice, and a group is signalled besides."""
+"""Seconds after a signal in which further ones are ignored, such as a second Ctrl-C or one to the process group."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# A thread that waits for the end of stdin, a pipe that is never written to: it is closed when its writer is gone.
+# A thread that exits at the end of stdin: a pipe that is never written to, and is closed when the parent is gone.
 _WATCH = "import os, threading; threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start(); "
 
 
 @contextmanager
 def python(code: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that runs ``code``; it ends with the block, and with this process however that ends.
+    """A Python process that runs ``code``. It ends with the block, and also when this process ends in any way.
 
-    ``options`` as ``subprocess.Popen`` takes them; stdin is a pipe that must be left open.
+    ``options`` are those of ``subprocess.Popen``; stdin is a pipe that must be left open.
     """
     command = [sys.executable, "-c", _WATCH + code, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, errors="replace", **options) as process:
@@ -41,17 +41,17 @@ def python(code: str, *arguments: str, **options: Any) -> Iterator[subprocess.Po
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far (resident, without that of graphics processors)."""
+    """Peak resident memory of this process so far, in bytes, without GPU memory."""
     try:
         import resource
-    except ImportError:  # Windows, where psutil tells it
+    except ImportError:  # Windows, where psutil has it
         return int(psutil.Process().memory_info().peak_wset)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def end(*pids: int) -> None:
-    """Kill processes and all that they started, from the top down; one that is gone is passed over."""
+    """Kill processes and all their descendants, parents first; processes that are gone are skipped."""
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
             top = psutil.Process(pid)
@@ -61,15 +61,15 @@ def end(*pids: int) -> None:
 
 
 def end_all(status: int) -> NoReturn:
-    """End this process and all that it started, at once."""
+    """Kill all descendants of this process and exit at once with ``status``."""
     end(*(child.pid for child in psutil.Process().children()))
     os._exit(status)
 
 
 def end_with_parent() -> None:
-    """To be called first in a worker of ``multiprocessing``: it and all below it end when its parent is gone.
+    """Call this first in a worker of ``multiprocessing``: it and its descendants then end when its parent ends.
 
-    Ctrl-C, which a terminal sends to every process, is left to the parent.
+    Ctrl-C, which a terminal sends to every process, is ignored here and handled by the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
@@ -85,7 +85,7 @@ def end_with_parent() -> None:
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; processes started in it do not hear it until they ask to."""
+    """Delay Ctrl-C until the block ends. Processes started in the block do not receive it until they unblock it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -94,10 +94,10 @@ def deaf() -> Iterator[None]:
 
 
 def interruptible(action: Callable[[], int], words: str) -> int:
-    """What ``action`` returns; INTERRUPTED after SIGINT or SIGTERM, when ``words`` have been printed to stderr.
+    """Run ``action``; returns its result, or after SIGINT or SIGTERM prints ``words`` to stderr, returns INTERRUPTED.
 
-    The first signal raises KeyboardInterrupt in the action. Signals in the GRACE after it change nothing; a later one,
-    when something did not let itself be interrupted, ends this process and all below it at once.
+    The first signal raises KeyboardInterrupt in the action. Signals within GRACE seconds after it are ignored. A later
+    signal, for the case that the action does not stop, ends this process and its descendants at once.
     """
     asked = 0.0
 

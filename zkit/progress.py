@@ -1,4 +1,4 @@
-"""A bar with the time left for calls that last, where somebody watches."""
+"""A progress bar for long calls, shown only if somebody can see it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DELAY = 3.0
 
 
 def progress(total: float, unit: str, what: str) -> tqdm:
-    """A bar on stderr that appears after DELAY seconds and goes when it is done; none where nobody is watching."""
+    """A bar on stderr that appears after DELAY seconds and disappears when done; none unless :func:`watched`."""
     return tqdm(
         total=total, unit=unit, desc=what, delay=DELAY, leave=False, disable=not watched(), file=sys.stderr,
         unit_scale=True, dynamic_ncols=True,
@@ -19,10 +19,10 @@ def progress(total: float, unit: str, what: str) -> tqdm:
 
 
 def watched() -> bool:
-    """Whether somebody looks on: stderr is a terminal, or the notebook is open before a person.
+    """Whether output to stderr is seen at once: stderr is a terminal, or this is an interactive notebook.
 
-    A notebook that a program executes (papermill, Jupyter Book, nbconvert) keeps all that is written to stderr in its
-    page; there nobody can answer a question either, which is what the kernel knows.
+    A notebook that a program executes (papermill, Jupyter Book, nbconvert) would keep the bar in its page. It is
+    recognised by its kernel, which then does not allow input.
     """
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     kernel = getattr(shell, "kernel", None)

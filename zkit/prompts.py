@@ -1,4 +1,4 @@
-"""What a prompt is."""
+"""The type of prompts, and checks of prompts and counts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from zkit.errors import ZkitError
 Prompt = str | Sequence[Mapping[str, str]]
 """One user message, or a conversation of ``{"role": ..., "content": ...}`` messages.
 
-A conversation is answered, unless its last message is the assistant's: that one is continued.
+The model answers a conversation, or continues its last message if that is the assistant's.
 """
 
 
 def check_prompts(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
-    """Return ``prompts`` if it is a non-empty list of prompts; ZkitError otherwise."""
+    """Return ``prompts`` if it is a non-empty list of prompts; raise ZkitError otherwise."""
     if isinstance(prompts, str):
         raise ZkitError(f"prompts must be a list, got the string {prompts[:40]!r}; write [{prompts[:20]!r}]")
     if not hasattr(prompts, "__len__"):
@@ -53,7 +53,7 @@ def _has_texts(message: Mapping[str, object]) -> bool:
 
 
 def check_count(name: str, count: int, most: int | None = None) -> int:
-    """Return ``count`` if it is a whole number from 1 to ``most``; ZkitError, which calls it ``name``, otherwise."""
+    """Return ``count`` if it is a whole number from 1 to ``most``; raise ZkitError, naming it ``name``, otherwise."""
     if isinstance(count, bool) or not isinstance(count, Integral) or count < 1 or (most is not None and count > most):
         raise ZkitError(
             f"{name} is {count!r}; it must be a whole number, {'at least 1' if most is None else f'from 1 to {most}'}"

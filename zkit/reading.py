@@ -1,7 +1,7 @@
-"""Files from elsewhere, one reader a format: text, JSON and JSON Lines, and the check of what they should hold.
+"""Read untrusted files, with one reader for each format: text, JSON and JSON Lines, and check their contents.
 
-Nothing that a file says is believed before it is checked, and every complaint is one ZkitError that names file, entry
-and remedy. The limits below are far above what the library writes and far below what would trouble a machine.
+Every error is a ZkitError that names file, entry and remedy. The limits below are far above the sizes that the library
+writes and far below those that would exhaust memory or time.
 YAML is read by :mod:`zkit.yaml_files`, tensors by :mod:`zkit.tensor_files`.
 """
 
@@ -25,17 +25,17 @@ from pydantic_core import PydanticCustomError
 from zkit.errors import ZkitError
 
 TEXT_LIMIT = 32 * 2**20
-"""Bytes of a JSON file. The longest that we write lists every neuron of a 70B model, and is half as long."""
+"""Most bytes of a JSON file. The longest that zkit writes lists every neuron of a 70B model and has half as many."""
 LINES_LIMIT = 2**29
-"""Bytes of a JSON Lines file, which grows with its data."""
+"""Most bytes of a JSON Lines file, which grows with its data."""
 DEPTH_LIMIT = 64
-"""Lists within lists: enough for every file of ours, and far from what ends in a RecursionError."""
+"""Most levels of nested lists or objects: enough for every file of zkit, and far below a RecursionError."""
 NAMES_LIMIT = 100_000
-"""Names in one object: of each that is wrong pydantic keeps a record, before the first can be shown."""
+"""Most names in one object: pydantic records every wrong one before the first can be reported."""
 MOST_LAYERS = 10_000
-"""Far more than any model has; a file may name a layer that would take more memory than there is."""
+"""Layer numbers must be below this, far above those of any model: a larger one could exhaust the memory."""
 
-# Longer marks first: that of UTF-32 begins like that of UTF-16.
+# Byte order marks. UTF-32 comes first, because the mark of UTF-32-LE begins with that of UTF-16-LE.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -64,21 +64,21 @@ Ends = Annotated[list[Finite], Field(min_length=2, max_length=2, fail_fast=True)
 
 
 class Checked(BaseModel):
-    """What an entry of a file should hold: exactly these fields, of exactly these types."""
+    """Base class for the entries of a file: they hold exactly the declared fields, of exactly the declared types."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 def located(path: str | Path, what: str, remedy: str) -> Path:
-    """``path`` if a file is there. Raises ZkitError otherwise, and for what cannot be a path."""
+    """``path`` if it is an existing file; raises ZkitError, which names ``what`` and ``remedy``, otherwise."""
     if isinstance(path, str | os.PathLike) and os.path.isfile(path):
         return Path(path)
     raise ZkitError(f"there is no {what} at {path}; {remedy}")
 
 
 def size_of(path: str | Path, limit: int) -> int:
-    """Bytes of a file. Raises ZkitError for what is no plain file (a pipe would wait for ever), and above ``limit``."""
-    if not isinstance(path, str | os.PathLike):  # a number is a file that is open already
+    """Bytes of a file. Raises ZkitError unless it is a regular file (a pipe could block) of at most ``limit`` bytes."""
+    if not isinstance(path, str | os.PathLike):  # os.stat would take a number for an open file
         raise ZkitError(f"{path!r} cannot be read (it is no path); give the path of a file")
     try:
         found = os.stat(path)
@@ -94,7 +94,7 @@ def size_of(path: str | Path, limit: int) -> int:
 
 
 def read_text(path: str | Path, limit: int = TEXT_LIMIT) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 if it begins with their mark.
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 if it begins with their byte order mark.
 
     Raises ZkitError for other encodings, binary contents, and a file that is missing or too large.
     """
@@ -117,9 +117,10 @@ def read_text(path: str | Path, limit: int = TEXT_LIMIT) -> str:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """One JSON value of finite numbers, whose keys are all different; ``where`` is what an error calls it.
+    """One JSON value; ``where`` is its name in error messages.
 
-    Raises ZkitError for anything else, NaN and Infinity included, and for what :func:`plain` refuses.
+    Raises ZkitError for a text that is not JSON, an object with a key twice, NaN, Infinity, integers of more than 64
+    bits, lone surrogates, and values that are nested too deeply or have too many names.
     """
     try:
         found = json.loads(text, object_pairs_hook=lambda pairs: unique(pairs, where))
@@ -127,21 +128,23 @@ def parse_json(text: str, where: str) -> Any:
         raise
     except RecursionError as error:
         raise ZkitError(f"{where} nests deeper than {DEPTH_LIMIT} lists or objects; write it flat") from error
-    except ValueError as error:  # besides bad JSON: an integer of more digits than Python reads
+    except ValueError as error:  # bad JSON, or an integer of more digits than Python reads
         raise ZkitError(f"{where} is not JSON ({error}); copy it again or take it away") from error
     return plain(found, where)
 
 
 def read_json(path: str | Path, limit: int = TEXT_LIMIT) -> Any:
-    """The JSON value of a file; raises as :func:`read_text` and :func:`parse_json` do."""
+    """The JSON value of a file.
+
+    Raises ZkitError for a file that is missing, too large or not text, and for a text that :func:`parse_json` refuses.
+    """
     return parse_json(read_text(path, limit), str(path))
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """The JSON values of a file with one on each line, each with what to call it: "line 3 of texts.jsonl".
+    """The JSON values of a file with one on each line, each with its name in error messages: "line 3 of texts.jsonl".
 
-    Empty lines are passed over. Raises ZkitError for a file that cannot be read as text, and for a line that is not
-    JSON.
+    Empty lines are skipped. Raises ZkitError for a file that cannot be read as text, and for a line that is not JSON.
     """
     for number, line in enumerate(read_text(path, LINES_LIMIT).split("\n"), 1):
         if line.strip():
@@ -150,24 +153,24 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def plain(value: Any, where: str) -> Any:
-    """``value``, if texts can be written, numbers are finite and of 64 bits, and nothing is too deep or has too many
-    names.
+    """``value``, after a check of all its entries; ``where`` is its name in error messages.
 
-    Raises ZkitError naming the entry. A lone surrogate is half a character: it cannot be written or tokenized.
+    Raises ZkitError, naming the entry, for lone surrogates (which cannot be written or tokenized), numbers that are not
+    finite, integers of more than 64 bits, and more than DEPTH_LIMIT levels or NAMES_LIMIT names.
     """
     _plain(value, where, [])
     return value
 
 
 def check(kind: type[_Kind], value: Any, where: str, remedy: str) -> _Kind:
-    """``value`` as ``kind``, any type that pydantic knows; nothing is converted.
+    """``value`` checked to be of the type ``kind``, any type that pydantic knows, without conversions.
 
-    Raises ZkitError naming ``where``, the entry, what it should be and what it is.
+    Raises ZkitError, which names ``where``, the entry, the expected and the actual value, and ``remedy``.
     """
     try:
         return cast(_Kind, _adapter(cast(Any, kind)).validate_python(value, strict=True))
     except ValidationError as error:
-        # of the members of a union the one that got furthest says most
+        # for a union, the error of the member that matched furthest is the most helpful
         first = max(error.errors(include_url=False, include_context=False), key=lambda found: len(found["loc"]))
         place, got = _at(where, first["loc"]), _short(first["input"])
         match first["type"]:
@@ -183,7 +186,7 @@ def check(kind: type[_Kind], value: Any, where: str, remedy: str) -> _Kind:
 
 
 def unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """The mapping of these pairs. ZkitError for a key that stands twice: the first would be lost without a word."""
+    """The pairs as a dict. Raises ZkitError for a key that occurs twice, of which ``dict`` would drop the first."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -193,13 +196,13 @@ def unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """``value`` in a message: at most a few dozen characters, however long and deep it is."""
+    """``value`` for an error message: abbreviated to a few dozen characters."""
     brief = repr(value[:60]) if isinstance(value, str) else _BRIEF.repr(value)
     return brief.encode("ascii", "backslashreplace").decode()
 
 
 def layer_number(text: str, where: str) -> int:
-    """A layer by its number, counted from 0. ZkitError unless it is written in its one form ("3", not "03")."""
+    """The number of a layer, counted from 0. Raises ZkitError unless it is a plain decimal ("3", not "03")."""
     if not _LAYER.fullmatch(text) or int(text) >= MOST_LAYERS:
         raise ZkitError(f"{where} names the layer {text[:20]!r}; layers are 0, 1, 2 and so on below {MOST_LAYERS:,}")
     return int(text)
@@ -235,7 +238,7 @@ def _at(where: str, path: Sequence[Any]) -> str:
 
 
 def _dotted(path: Sequence[Any]) -> str:
-    """The way to an entry, for example history.3.says; what cannot be printed is escaped."""
+    """The path of an entry, for example history.3.says, in ASCII with other characters escaped."""
     return ".".join(ascii(str(key)[:60])[1:-1] for key in path)
 
 

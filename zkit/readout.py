@@ -1,4 +1,4 @@
-"""What the states of every layer would say if they were the last: the logit lens."""
+"""The logit lens: read the state of every layer as if it were the state of the last one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from zkit.recording import record
 def logit_lens(
     model: Model, prompts: Sequence[Prompt], tokens: Sequence[int], edits: Sequence[Edit] = (), chat: bool = True
 ) -> Float[Tensor, "n_prompts n_layers"]:
-    """Log-probability (nats) of one token for each prompt, read at the prompt's last token by the final norm and the
-    output matrix from the state after every layer, under ``edits``.
+    """Log-probability (nats) of one token for each prompt, from the state after every layer.
 
-    Source: the logit lens (nostalgebraist 2020). Raises ZkitError for lists of different lengths and for a model that
-    caps its logits.
+    tokens: a token id for each prompt. edits: in force while the states are recorded and read. chat: whether to use the
+    chat template. The state of the prompt's last token is put through the final norm and the output matrix.
+    Source: the logit lens (nostalgebraist 2020). Raises ZkitError for no prompts, lists of different lengths, and a
+    model that caps its logits.
     """
     if len(tokens) != len(prompts):
         raise ZkitError(f"{len(tokens)} tokens for {len(prompts)} prompts; give one for each")

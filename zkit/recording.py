@@ -76,24 +76,24 @@ def record(
     batch_size: int | None = None,
     memory: int | None = None,
 ) -> Any:
-    """States of the prompts at one site of every layer (or of ``layers``), pooled over ``positions``, in float32.
+    """States of the prompts at one site of every layer, pooled over ``positions``, in float32, with the edits in force.
 
-    Several sites, ``site=("resid_pre", "mlp_out")``, come from the same passes, as a dict by site. Batches are filled
-    as in :func:`zkit.generation.complete`.
+    site: one site, or several such as ``("resid_pre", "mlp_out")``, which come from the same passes as a dict by site.
+    layers: their numbers (None: all).
+    pool: ``"mean"`` over the chosen tokens, or the ``"last"`` of them, massive or not.
+    positions: the tokens to choose from. ``"content"``, the default of a mean: the tokens of the messages without those
+    of the chat template (:func:`zkit.tokens.content_mask`), and the answers. ``"suffix"``: the tokens that the chat
+    template puts after the last message. ``"all"``, the default of ``"last"``, which then takes the last token of the
+    prompt, template included. Or others (:mod:`zkit.positions`).
+    first_token, massive: whether a mean includes the first token, and at each layer the massive ones
+    (:func:`zkit.tokens.massive`, at the site), if ``positions`` cover them. By default it does not: these states are
+    the same in every prompt, and their share in a mean depends on the length of the prompt.
+    answers: texts that follow the prompts, one each; their positions are ``"generated"``.
+    chat: whether to use the chat template. batch_size, memory: see :func:`zkit.generation.complete`.
 
-    pool: ``"mean"`` over the chosen tokens, or the ``"last"`` of them, whatever it carries. A mean is over
-    ``positions="content"`` unless others are given: the tokens of the messages without those of the chat template
-    (:func:`zkit.tokens.content_mask`), and of the answers. It leaves out the first token, and at each layer the massive
-    ones (:func:`zkit.tokens.massive`, at the site), so that it does not depend on the length of the prompt through
-    states that are the same in every prompt; ``first_token=True`` and ``massive=True`` let them in where ``positions``
-    cover them. ``positions="suffix"`` are the tokens that the chat template puts after the last message. ``"last"`` is
-    over ``"all"`` unless others are given: the last token of the prompt, template included.
-    ``answers`` follow the prompts, one each; they are the positions ``"generated"``.
-    States are recorded as edits in force leave them.
-
-    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which nothing is chosen, a template
-    that does not leave the messages as they are, an answer without a token, a prompt that with its answer is longer
-    than the model has positions for, and states that are not finite.
+    Raises ZkitError for an empty list, an unknown site, layer or pool, a prompt in which no token is chosen, a template
+    that changes or drops a message, an answer without a token, a prompt that with its answer needs more positions than
+    the model has, and states that are not finite.
     """
     if pool not in POOLS:
         raise ZkitError(f"unknown pool {pool!r}; use 'mean', 'last', or zkit.token_states for every token")
@@ -109,11 +109,12 @@ def record(
 def mean_state(
     model: Decoder, prompts: Iterable[Prompt], pool: str = "mean", *, batch_size: int | None = None, **options: Any
 ) -> Float[Tensor, "n_layers width"]:
-    """The mean over prompts of :func:`record`, kept as a running sum: memory does not grow with their number.
+    """The mean over prompts of :func:`record`, computed as a running sum: memory does not grow with their number.
 
-    ``prompts`` may be any iterable; ``options`` are those of :func:`record`, but for ``answers``, which do not stream,
-    and several sites. So many prompts are held at a time as a batch has rows.
-    Raises as :func:`record` does.
+    prompts: any iterable; ``batch_size`` of them are in memory at a time (None: :data:`zkit.memory.ROWS`). pool and
+    other options: see :func:`record`; ``answers`` and several sites are not supported.
+    Raises ZkitError for no prompts, an unknown site, layer or pool, a prompt in which no token is chosen, and other
+    input that :func:`record` refuses.
     """
     if options.get("answers") is not None or not isinstance(options.get("site", "resid_post"), str):
         raise ZkitError(
@@ -163,9 +164,10 @@ def token_states(
     batch_size: int | None = None,
     memory: int | None = None,
 ) -> Any:
-    """The states of every real token of each prompt, the first included, in float32; several sites as a dict by site.
+    """The states of every real token of each prompt, the first included, in float32, with the edits in force.
 
-    Raises as :func:`record` does.
+    site, layers, chat, batch_size, memory: see :func:`record`. Raises ZkitError for no prompts, an unknown site or
+    layer, a prompt without a token or with more tokens than the model has positions, and states that are not finite.
     """
     limits = room(model, batch_size, memory)
     every = Choice(_EVERY, massive=True)
@@ -193,7 +195,7 @@ _EVERY = parse("all", first_token=True)
 
 
 class _Enough(Exception):
-    """Raised by the hook on the last layer wanted: the rest of the forward pass is not needed."""
+    """Raised by the hook on the last recorded layer, to stop the forward pass there."""
 
 
 def _batches(
@@ -207,8 +209,9 @@ def _batches(
     limits: Room,
     answers: Sequence[str] | None = None,
 ) -> Iterator[tuple[list[int], dict[str, list[Any]]]]:
-    """For each batch the indices of its prompts, and by site the reduced states of each layer, in the order of
-    ``layers``, on the CPU."""
+    """For each batch the indices of its prompts and, by site, the reduced states of each layer, in the order of
+    ``layers``, on the CPU. reduce: pools the states of the chosen tokens. choice: which tokens. limits: of a batch.
+    The others: see :func:`record`."""
     if isinstance(layers, int):
         raise ZkitError(f"layers must be a list of layers, got {layers}; write layers=[{layers}]")
     wanted = list(range(model.n_layers)) if layers is None else [model.check_layer(layer) for layer in layers]
@@ -267,9 +270,15 @@ def _keeper(
     own: Bool[Tensor, "batch seq"] | None,
     tracker: Tracker,
 ) -> Callable[[Tensor], None]:
+    """A function that reduces the states of one site and layer and puts the result into ``found``.
+
+    place: site and layer. n_places: how many are recorded; the pass stops after the last. reduce, choice: see
+    :func:`_batches`. own: the tokens that belong to the part of ``choice`` (None: all). tracker: of the pass.
+    """
+
     def keep(h: Float[Tensor, "batch seq width"]) -> None:
         chosen, real = tracker.select(choice.positions), tracker.select(_EVERY)
-        assert isinstance(chosen, Tensor) and isinstance(real, Tensor)  # the prompt is never wholly past
+        assert isinstance(chosen, Tensor) and isinstance(real, Tensor)  # one pass reads the whole prompt
         chosen = chosen.to(h.device)
         if own is not None:
             chosen = chosen & own.to(h.device)

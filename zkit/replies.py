@@ -1,7 +1,7 @@
-"""What kind of reply a text is, by properties of the text and by what was measured of it elsewhere.
+"""Classes of replies, by properties of the text and by measurements that are made elsewhere.
 
-Every reply has one class. Where several would fit, the first of :data:`CLASSES` counts: a text that repeats itself is
-no refusal whatever it repeats, and a refusal that ran into the limit is a refusal.
+Every reply has one class. If several fit, the first of :data:`CLASSES` counts: a text that repeats itself is not a
+refusal, whatever it repeats, and a refusal that reached the limit of new tokens is a refusal.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Sequence
 
 CLASSES = ("empty", "repetition", "other language", "refusal", "incoherent", "cut off", "answer")
-"""From the first that counts to the last: no text; fewer than half of its pairs of words are different ones; in another
-script than the prompt and the usual answer; declines or evades (:mod:`zkit.refusals`); too unlikely to be the model's
-own (:func:`zkit.steering.judge_texts`); an answer that ran into the limit; an answer that ended by itself."""
+"""In order of precedence: no text; fewer than half of the pairs of neighbouring words are distinct; in another script
+than the prompt and the usual answer; declines or evades (:mod:`zkit.refusals`); too unlikely under the un-steered model
+(:func:`zkit.steering.judge_texts`); an answer that reached the limit of new tokens; an answer that ended by itself."""
 
 ANSWERS = ("cut off", "answer")
-"""The classes whose words, changes and topics are counted. Of a text that was cut off the words are a lower bound."""
+"""The classes whose words, changes and topics are counted. The length of a text that was cut off is a lower bound."""
 
 BROKEN = ("empty", "repetition", "incoherent")
-"""The classes of texts that have fallen apart."""
+"""The classes of texts that count as broken."""
 
-LONG = 20  # characters: a longer "word" is no word of a script with spaces
-SHARE = 0.1  # of its words: a script that holds fewer is a quotation
+LONG = 20  # characters: a longer "word" is treated as a script without spaces
+SHARE = 0.1  # of a text's words: a script with a smaller share is taken for a quotation
 
 
 def reply(
@@ -35,9 +35,9 @@ def reply(
 ) -> str:
     """The class of a reply: one of :data:`CLASSES`.
 
-    truncated: it ran into the limit of new tokens; refusal, incoherent: what a model's likelihoods said of it;
-    expected: texts in the languages that a reply may have, such as the prompt and the usual answer. Languages are told
-    apart by script alone, so that French for English is not seen. Without ``expected`` any language will do.
+    truncated: whether it reached the limit of new tokens. refusal, incoherent: whether a model's likelihoods class it
+    so. expected: texts in the languages that a reply may have, such as the prompt and the usual answer (none: any
+    language). Languages are told apart by script alone, so French in place of English is not detected.
     """
     if not text.strip():
         return "empty"
@@ -53,7 +53,7 @@ def reply(
 
 
 def units(text: str) -> list[str]:
-    """The words of a text in lower case. Scripts without spaces, and runs of over 20 characters, count by character."""
+    """The words of a text in lower case; in scripts without spaces, and in words above LONG, each character is one."""
     found: list[str] = []
     for word in text.lower().split():
         whole = len(word) <= LONG and all(_script(character) not in _UNSPACED for character in word)
@@ -62,7 +62,7 @@ def units(text: str) -> list[str]:
 
 
 def distinct(text: str, n: int = 2) -> float:
-    """Share of different ones among the runs of ``n`` words (distinct-n, Li et al. 2016); 1 if there are none.
+    """Share of distinct ones among the runs of ``n`` words (distinct-n, Li et al. 2016); 1 if there are no runs.
 
     Words are :func:`units`.
     """
@@ -72,14 +72,15 @@ def distinct(text: str, n: int = 2) -> float:
 
 
 def repeats(text: str) -> bool:
-    """Whether a text says little but the same: fewer than half of its pairs of words are different ones."""
+    """Whether a text repeats itself: fewer than half of its pairs of neighbouring words are distinct."""
     return distinct(text) < 0.5
 
 
 def foreign(text: str, expected: Sequence[str]) -> bool:
-    """Whether more than half of the words of a text are in scripts that are not at home in any of the expected texts.
+    """Whether more than half of the words of a text are in scripts that none of the expected texts uses.
 
-    A script is at home where it holds at least a tenth of the words. False where there are no letters on either side.
+    A text uses a script if at least a tenth (SHARE) of its words are in it. False if the text or the expected texts
+    have no letters.
     """
     counts = [scripts(other) for other in expected]
     home = {script for count in counts for script, n in count.items() if n >= SHARE * count.total()}
@@ -88,7 +89,7 @@ def foreign(text: str, expected: Sequence[str]) -> bool:
 
 
 def scripts(text: str) -> Counter[str]:
-    """How many words of a text are in each Unicode script, such as ``LATIN`` or ``CJK``, by their first letter."""
+    """Number of words of a text in each Unicode script, such as ``LATIN`` or ``CJK``, by their first letter."""
     letters = (next(filter(str.isalpha, word), None) for word in units(text))
     return Counter(_script(letter) for letter in letters if letter)
 
@@ -97,5 +98,5 @@ _UNSPACED = {"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR"}
 
 
 def _script(character: str) -> str:
-    """The script of a letter, the first word of its Unicode name; of others no script."""
+    """The script of a letter, the first word of its Unicode name; empty for other characters."""
     return unicodedata.name(character, "").split(" ")[0].split("-")[0] if character.isalpha() else ""

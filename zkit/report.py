@@ -1,4 +1,4 @@
-"""What the command line prints: answers with and without a vector, and a recommendation with its reasons."""
+"""The output of the command line: answers with and without a vector, and a recommendation with reasons."""
 
 from __future__ import annotations
 
@@ -44,13 +44,16 @@ def steered(
 ) -> str:
     """Each prompt's answer without and with a vector: of a style, of a pair of instructions, or from a file.
 
-    A text that is no answer has its class beside its heading (:data:`zkit.replies.CLASSES`).
+    The heading of a text that is no answer names its class (:data:`zkit.replies.CLASSES`).
 
-    ``target`` is a dose, instead of ``alpha``. Without ``layer``: the middle layer, or all that a file has. ``pool``:
-    from which tokens the vector is made, as :func:`zkit.steering.contrast` takes it (None: its default). With
-    ``first_token`` the first token is steered too. Raises ZkitError for both strengths or neither, both kinds of vector
-    or neither, a pool for a vector from a file, a dose for several layers, and as loading, reading a vector, steering
-    and generation do.
+    model, dtype: see :func:`zkit.load`. style, or positive and negative: the vector's contrast. vector: a file instead.
+    layer: the steered one (None: the middle layer, or all that the file has). alpha, or target: the strength, as a
+    factor on the vector or as a dose. pool: the tokens that the vector is made from
+    (:func:`zkit.steering.contrast.sides`; None: its default). positions, first_token: the tokens that are steered.
+    max_new_tokens: of an answer.
+    Raises ZkitError for both strengths or neither, both kinds of vector or neither, a pool for a vector from a file, a
+    dose for several layers, a model that cannot be loaded, a damaged vector file, and a vector of another width or
+    layer than the model has.
     """
     check_count("max_new_tokens", max_new_tokens)  # before the model is loaded
     if (alpha is None) == (target is None):
@@ -112,8 +115,11 @@ def diagnosed(
 ) -> str:
     """The scorecard, the curve, the recommendation and the command that applies it; also as JSON to the file ``out``.
 
-    In JSON an infinite dose is null. Raises ZkitError for an ``out`` that cannot be written, before anything is loaded,
-    for both kinds of instructions or neither, and as loading and :func:`zkit.steering.scorecard` do.
+    model, dtype: see :func:`zkit.load`. style, or positive and negative: the contrast. questions: to answer (none: the
+    built-in ones). max_new_tokens: of an answer. In JSON an infinite dose is null.
+    Raises ZkitError for an ``out`` that cannot be written, before anything is loaded; for both kinds of instructions or
+    neither, a model that cannot be loaded or does not follow the instructions, and a vector that does no more than
+    random ones.
     """
     check_count("max_new_tokens", max_new_tokens)  # before the model is loaded
     pair = chosen(style, positive, negative)
@@ -151,7 +157,7 @@ def diagnosed(
 
 
 def chosen(style: str | None, positive: str | None, negative: str | None) -> Style:
-    """The style called so, or the pair. Raises ZkitError for both, neither, half a pair and an unknown style."""
+    """The named style, or the given pair. Raises ZkitError for both, neither, half a pair and an unknown style."""
     if style is not None and (positive, negative) == (None, None):
         return find(style)
     if style is None and positive is not None and negative is not None:
@@ -160,7 +166,7 @@ def chosen(style: str | None, positive: str | None, negative: str | None) -> Sty
 
 
 def _but(kind: str) -> str:
-    """What to say of a text that is no answer."""
+    """The class of a text in brackets, if it is not an answer."""
     return "" if kind in ANSWERS else f" ({kind})"
 
 

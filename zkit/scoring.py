@@ -1,4 +1,4 @@
-"""Teacher-forced logits of continuations, arms times prompts in filled batches, scored as they come."""
+"""Teacher-forced logits of continuations, for arms times prompts in batches, each scored as soon as it is computed."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ def scored(
     prefix: bool,
     width: int = 1,
 ) -> list[list[Tensor]]:
-    """For each arm and prompt what ``score`` makes of the logits after so many tokens of its tail, and of the tail.
+    """For each arm and prompt the result of ``score(logits, tail)``.
 
-    width: numbers that are kept of a distribution. Raises ZkitError if all of them would not fit into memory.
+    tails: the tokens of each prompt's continuation. after: for each tail, after how many of its tokens logits are
+    wanted; ``score`` gets a row for each. width: how many numbers ``score`` keeps of a row.
+    arms, chat, prefix: see :func:`zkit.generation.complete`. limits: of a batch.
+    Raises ZkitError for results that do not fit into memory, no prompts, arms that cannot be applied, prompts that with
+    their tails need more positions than the model has, and logits that are not finite.
     """
     every: Arms = [[]] if arms is None else arms
     ids = tokens(model, prompts, chat)
@@ -71,7 +75,7 @@ def scored(
 
 
 def continued(model: Decoder, continuations: Sequence[str]) -> list[Ids]:
-    """The tokens of each continuation, by itself and without special tokens. Raises ZkitError for one without any."""
+    """The tokens of each continuation, without special tokens. Raises ZkitError for a continuation without tokens."""
     found = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
     for text, tail in zip(continuations, found, strict=True):
         if not tail:
@@ -80,9 +84,9 @@ def continued(model: Decoder, continuations: Sequence[str]) -> list[Ids]:
 
 
 def places(tails: Sequence[Ids], after: Sequence[Sequence[int]] | None) -> Sequence[Sequence[int]]:
-    """After how many tokens of each tail a distribution is wanted; None: after each number of them, none included.
+    """The given ``after``, checked, or its default: for each tail all numbers of tokens from 0 to its length.
 
-    Raises ZkitError unless there is one list for each tail, of ascending numbers that it has.
+    Raises ZkitError unless there is one list for each tail, of ascending numbers in this range.
     """
     if after is None:
         return [range(len(tail) + 1) for tail in tails]
@@ -98,6 +102,7 @@ def places(tails: Sequence[Ids], after: Sequence[Sequence[int]] | None) -> Seque
 
 
 def check_logits(logits: Tensor) -> None:
+    """Raise ZkitError unless all logits are finite."""
     if not bool(torch.isfinite(logits).all()):
         raise ZkitError(
             "the model's logits are not finite; load it in float32 or bfloat16, and check the weights and the strength "

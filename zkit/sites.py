@@ -1,4 +1,4 @@
-"""The places in a decoder layer that edits and recordings name, and the one way to get at the states there."""
+"""The sites of a decoder layer where edits and recordings take place, and the function that hooks the states there."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ PATHS = {
     "resid_pre": "",
     "attn_heads": "self_attn.o_proj",
 }
-"""The module of a decoder layer that each site belongs to."""
+"""Site -> path of its module in a decoder layer ("" is the layer itself)."""
 
 SITES = tuple(PATHS)
-"""Output of a decoder layer, of its attention, of its MLP; the input of the MLP's ``down_proj``, of the decoder layer,
-and of the attention's ``o_proj`` (the outputs of the heads side by side, in order)."""
+"""In this order: the output of a decoder layer, of its attention, of its MLP; the input of the MLP's ``down_proj``, of
+the decoder layer, and of the attention's ``o_proj`` (the outputs of the heads side by side, in order)."""
 
 
 def at_input(site: str) -> bool:
-    """Whether the states of a site are what its module takes; else they are what it gives."""
+    """Whether the states of a site are the input of its module; else they are its output."""
     return site in ("mlp_act", "resid_pre", "attn_heads")
 
 
 def attach(hooks: Hooks, module: nn.Module, site: str, act: Callable[[Tensor], Tensor | None]) -> None:
-    """Call ``act(states)`` whenever the module runs and ``hooks`` are open; what it returns, if not None, takes the
-    place of the states.
+    """Call ``act(states)`` whenever the module runs while ``hooks`` are open; its result, if not None, replaces the
+    states.
 
-    The states are the first output, or the one input that is a floating tensor [rows, seq, width], by place or by
-    keyword. ZkitError, in the forward pass, if there is no such input or more than one.
+    The states are the first output or, at the sites of :func:`at_input`, an input that is a floating tensor [rows, seq,
+    width]: the first positional argument, else the only such keyword argument. Raises ZkitError, in the forward pass,
+    if there is no such input or more than one.
     """
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -50,7 +51,7 @@ def attach(hooks: Hooks, module: nn.Module, site: str, act: Callable[[Tensor], T
     def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if not isinstance(output, tuple):
             return act(output)
-        new = act(output[0])  # attention returns its weights beside the states
+        new = act(output[0])  # attention returns its weights after the states
         return None if new is None else (new, *output[1:])
 
     if at_input(site):

@@ -1,4 +1,4 @@
-"""Where a model's files are and what they hash to. Imports no torch: checking a book must be quick."""
+"""Where a model's files are, and their digest. Imports no torch, so that checking a book is quick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORGANISMS = {
     "embedded-never-knew": _TWINS / "never-knew",
     "embedded-sink": _TWINS / "sink",
 }
-"""The model that ships with the library, and its twins, which stand in the repository -> their folders."""
+"""Name -> folder, of the model that ships with the library and of its twins, which are in the repository only."""
 _WEIGHTS = "*.safetensors"
 _ADAPTER = "adapter_config.json"
 _FILES = (
@@ -34,7 +34,7 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Source:
-    """A model's name and, unless it is on the hub, the folder or GGUF file that holds it."""
+    """A model's name and the folder or GGUF file that holds it (None: it is on the hub)."""
 
     id: str
     path: Path | None
@@ -43,12 +43,12 @@ class Source:
 
     @property
     def embedded(self) -> bool:
-        """Whether it is the embedded model or a twin of it, so that its corpus is known."""
+        """Whether it is the embedded model or one of its twins, whose training corpus is known."""
         return self.id in _ORGANISMS
 
     @property
     def location(self) -> str:
-        """What transformers' ``from_pretrained`` takes; of a GGUF file, what holds it."""
+        """The argument of transformers' ``from_pretrained``; for a GGUF file, the folder or repository it is in."""
         if self.path is None:
             return "/".join(self.id.split("/")[:2])
         return str(self.folder())
@@ -56,7 +56,7 @@ class Source:
     def offline(self) -> bool:
         """Whether this is a hub id and the hub does not answer within five seconds.
 
-        One request, because the hub's own client retries for most of a minute before it says so.
+        This makes a single request, because the hub's own client retries for most of a minute before it fails.
         """
         if self.path is not None:
             return False
@@ -66,12 +66,12 @@ class Source:
             return True
         try:
             get_session().head(constants.ENDPOINT, timeout=5)
-        except Exception:  # of whichever HTTP library the hub's client uses
+        except Exception:  # from any HTTP library that the hub's client uses
             return True
         return False
 
     def file(self, offline: bool = True) -> Path:
-        """The GGUF file on this machine, downloaded unless ``offline``. ZkitError if it is not to be had."""
+        """The GGUF file on this machine, downloaded unless ``offline``. Raises ZkitError if it is not available."""
         if self.path is not None:
             return self.path
         from huggingface_hub import hf_hub_download
@@ -79,7 +79,7 @@ class Source:
         name = self.id.removeprefix(self.location + "/")
         try:
             return Path(hf_hub_download(self.location, name, local_files_only=offline))
-        except Exception as error:  # of the hub's client and of whichever HTTP library it uses
+        except Exception as error:  # from the hub's client or its HTTP library
             where = "is not cached" if offline else "is not given out by the Hugging Face hub"
             raise ZkitError(
                 f"cannot load model {self.id!r}: it is no file here, and {name} of {self.location} {where}; "
@@ -87,7 +87,7 @@ class Source:
             ) from error
 
     def folder(self) -> Path:
-        """The local folder; for a hub id, its cached snapshot. ZkitError if the snapshot is not on this machine."""
+        """The local folder; for a hub id, its cached snapshot. Raises ZkitError if that is not on this machine."""
         if self.path is not None:
             return self.path.parent if self.gguf else self.path
         from huggingface_hub import snapshot_download
@@ -102,17 +102,17 @@ class Source:
             ) from error
 
     def base(self) -> Source | None:
-        """The model that an adapter (PEFT) changes; None for a folder that is no adapter. Reads local files only.
+        """The base model of an adapter (PEFT); None for a folder that is no adapter. Reads local files only.
 
-        Raises ZkitError for an adapter that does not say what it is an adapter of.
+        Raises ZkitError for an adapter that does not name a base model that can be found.
         """
         file = self.folder() / _ADAPTER
         return adapter_base(file) if not self.gguf and file.is_file() else None
 
     def sha256(self) -> str:
-        """Digest over weights, configuration and tokenizer: names and contents, in order of name.
+        """Digest of the files of weights, configuration and tokenizer: their names and contents, in order of name.
 
-        Of an adapter, over its own files and its base's; of a GGUF file, the file's own sha256.
+        For an adapter, it covers the files of its base too; for a GGUF file, it is the sha256 of the file.
         Raises ZkitError if the files are not on this machine or there are no safetensors among them.
         """
         if self.gguf:
@@ -132,11 +132,11 @@ class Source:
 
 
 def resolve(model: str | Path, gguf: str | None = None) -> Source:
-    """Say what ``model`` names: the embedded model or a twin, a folder, a GGUF file, or (else) a hub id.
+    """The source that ``model`` names: the embedded model or a twin, a folder, a GGUF file, or else a hub id.
 
-    A hub id is like ``org/name``, or ``org/name/file.gguf`` for a GGUF file of a repository. ``gguf`` names such a file
-    of the repository, or of the folder, that ``model`` is.
-    Raises ZkitError for what is no name, a path that does not exist, and for a twin that is not there.
+    A hub id is like ``org/name``, or ``org/name/file.gguf`` for a GGUF file of a repository. ``gguf`` names a GGUF file
+    in the folder or repository ``model``.
+    Raises ZkitError for something that cannot be a name, a path that does not exist, and a twin that is not there.
     """
     if not isinstance(model, str | Path):
         raise ZkitError(f"a model is named by a string or a path, got {model!r}; give {EMBEDDED!r}, a folder, ...")
@@ -150,7 +150,7 @@ def resolve(model: str | Path, gguf: str | None = None) -> Source:
             return Source(text, path.resolve())
         if text and path.is_file():
             return Source(text, path.resolve(), gguf=True)
-    except (OSError, ValueError):  # longer than a path can be, or with a zero byte: no path
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
         pass
     repository, file = "/".join(text.split("/")[:2]), "/".join(text.split("/")[2:])
     looks_like_a_path = isinstance(model, Path) or text.startswith((".", "/", "~")) or "\\" in text
@@ -173,7 +173,7 @@ def adapter_base(file: str | Path) -> Source:
 
 
 def _inside(model: str | Path, gguf: str) -> Source:
-    """A GGUF file of a folder or of a hub repository."""
+    """The source of a GGUF file in a folder or a hub repository. Raises ZkitError if it is not there."""
     if not isinstance(gguf, str) or not _is_gguf_name(gguf):
         raise ZkitError(f"gguf={gguf!r} is no name of a GGUF file inside {str(model)!r}; give one such as 'file.gguf'")
     folder = Path(model).expanduser()

@@ -1,4 +1,4 @@
-"""Intervals and tests, by scipy."""
+"""Confidence intervals and tests, mostly from scipy."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def no_difference(n: int, level: float = 0.95) -> Interval:
-    """The interval of a difference of shares where not one of n items differs.
+    """The interval of a difference of shares if none of n items differs.
 
-    It is 0, and to both sides as wide as :func:`wilson` of none of n: a bootstrap would give no width at all.
+    It is 0 plus and minus the upper end of :func:`wilson` for 0 of n. A bootstrap would give an interval of no width.
     """
     none = wilson(0, n, level)
     return Interval(0.0, -none.high, none.high, n)
 
 
 def bootstrap_mean(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
-    """The mean with a percentile bootstrap interval; of one value or of equal values the interval is a point.
+    """The mean with a percentile bootstrap interval; for one value or equal values the interval is a point.
 
     Raises ZkitError if there are no values or one of them is not finite.
     """
@@ -81,8 +81,8 @@ def clustered_mean(
 ) -> Interval:
     """The mean of the groups' means, with a percentile bootstrap interval over the groups; n is their number.
 
-    For shares, where all groups agree on 0 or on 1, Wilson's interval for as many items. Raises ZkitError for lists of
-    different lengths, no values and values that are not finite.
+    If all groups' means are 0, or all are 1, it is Wilson's interval for as many items as there are groups. Raises
+    ZkitError for lists of different lengths, no values and values that are not finite.
     """
     if len(values) != len(groups):
         raise ZkitError(f"{len(values)} values but {len(groups)} groups; give the group of each value")
@@ -105,10 +105,11 @@ def crossed_means(
 ) -> list[Interval]:
     """The mean of each row over pairs of items that come from one list, with an interval over the items.
 
-    ``first`` and ``second`` name the items of each pair. Items are drawn with replacement, once for both roles, and a
-    pair counts as often as the product of its items (the pigeonhole bootstrap, Owen 2007): pairs that share an item are
-    not independent. n is the number of items that stand first; for shares of 0 or 1 throughout, Wilson's interval for
-    so many. Raises ZkitError for rows and names of different lengths and values that are not finite.
+    first, second: the names of the items of each pair. level: of confidence. draws, seed: of the bootstrap.
+    Pairs that share an item are not independent. So items are drawn with replacement, once for both roles, and a pair
+    counts as often as the product of the counts of its two items (the pigeonhole bootstrap, Owen 2007). n is the number
+    of different first items; for a row of zeros, or of ones, it is Wilson's interval for n. Raises ZkitError for rows
+    and names of different lengths, no pairs, and values that are not finite.
     """
     x = np.atleast_2d(np.asarray(rows, dtype=float))
     if not x.shape[1] == len(first) == len(second) or x.shape[1] == 0 or not np.isfinite(x).all():
@@ -130,8 +131,8 @@ def crossed_means(
 def mean_over_others(values: NDArray[Any], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
     """The mean of ``values[i, j]`` over i != j, with an interval over the n items.
 
-    Items are drawn with replacement, once for both roles, as :func:`crossed_means` draws them; draws of one item alone
-    are left out. Raises ZkitError for what is no square of two or more items, and for values that are not finite.
+    Items are drawn with replacement, once for both roles, as in :func:`crossed_means`; draws of a single item are left
+    out. Raises ZkitError unless ``values`` is a square of two or more items with finite values.
     """
     x = np.asarray(values, dtype=float)
     if x.ndim != 2 or len(x) < 2 or x.shape[0] != x.shape[1] or not np.isfinite(x).all():
@@ -148,10 +149,11 @@ def mean_over_others(values: NDArray[Any], level: float = 0.95, draws: int = 200
 def bootstrap_ratio(
     above: Sequence[float], below: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """The ratio of two sums over the same items, with a percentile bootstrap interval over the items.
+    """sum(above) / sum(below) over the same items, with a percentile bootstrap interval over the items.
 
-    Items with little below the line weigh little, unlike in a mean of ratios. Raises ZkitError for different lengths,
-    no items, values that are negative or not finite, and nothing below the line.
+    level: of confidence. draws, seed: of the bootstrap. Items with a small denominator have a small weight, unlike in a
+    mean of ratios. Raises ZkitError for different lengths, no items, values that are negative or not finite, and a
+    denominator of 0.
     """
     x, y = _sides(above, below)
     rng = np.random.default_rng(seed)
@@ -168,10 +170,11 @@ def bootstrap_ratio_difference(
     draws: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The second ratio minus the first, each (above, below) the line of the same items, drawn together.
+    """The second ratio of sums minus the first, with a percentile bootstrap interval over the items, drawn for both.
 
-    A draw that leaves a ratio nothing below the line is left out. Raises ZkitError for lists of different lengths, no
-    items, negative values and nothing below a line.
+    first, second: (above, below) of each ratio, over the same items. level: of confidence. draws, seed: of the
+    bootstrap. A draw with a denominator of 0 is left out. Raises ZkitError for lists of different lengths, no items,
+    values that are negative or not finite, and a denominator of 0.
     """
     (a, b), (x, y) = _sides(*first), _sides(*second)
     if a.size != x.size:
@@ -184,7 +187,7 @@ def bootstrap_ratio_difference(
 
 
 def _sides(above: Sequence[float], below: Sequence[float]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The two sides of a ratio of sums, checked."""
+    """Numerators and denominators of a ratio of sums as arrays, after the checks that :func:`bootstrap_ratio` names."""
     x, y = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     if x.shape != y.shape or x.ndim != 1 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ZkitError(f"a ratio needs finite values of the same items; got {x.size} above and {y.size} below")
@@ -194,9 +197,9 @@ def _sides(above: Sequence[float], below: Sequence[float]) -> tuple[NDArray[Any]
 
 
 def auc(positive: Sequence[float], negative: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
-    """Probability that a value of `positive` is larger than one of `negative`, ties counting half; n is the pairs' sum.
+    """Probability that a value of `positive` is larger than one of `negative`, ties counting half; n counts all values.
 
-    The interval is a 95% percentile bootstrap over the values of either side. Raises ZkitError if a side is empty or a
+    The interval is a 95% percentile bootstrap over the values of each side. Raises ZkitError if a side is empty or a
     value is not finite.
     """
     x, y = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
@@ -210,13 +213,15 @@ def auc(positive: Sequence[float], negative: Sequence[float], draws: int = 2000,
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided exact p that paired conditions succeed equally often, from the two discordant counts."""
+    """Two-sided exact p value for the hypothesis that paired conditions succeed equally often, from the numbers of
+    pairs in which only the first, or only the second, succeeds.
+    """
     n = only_first + only_second
     return 1.0 if n == 0 else float(stats.binomtest(only_first, n).pvalue)
 
 
 def permutation_p(observed: float, null: Sequence[float]) -> float:
-    """One-sided p of ``observed`` against draws of its null: (1 + draws at least as large) / (1 + draws).
+    """One-sided p of ``observed`` against draws from the null: (1 + number of draws at least as large) / (1 + draws).
 
     Raises ZkitError if there are no draws or a value is not finite.
     """

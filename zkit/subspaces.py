@@ -1,4 +1,4 @@
-"""Subspaces of the residual stream, kept as thin orthonormal bases: a projector is never a d x d matrix."""
+"""Subspaces of the residual stream, stored as orthonormal bases [k, d], never as projectors of d x d entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zkit.errors import ZkitError
 
 
 class Projector(Protocol):
-    """What moves a part of a state: a linear map onto a subspace, along its complement or another one."""
+    """A linear projection onto a subspace, orthogonal or oblique."""
 
     def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
@@ -34,7 +34,7 @@ class Subspace:
         return self.basis.shape[1]
 
     def project(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """P x, in the dtype and on the device of ``x``; costs 2 k d per vector."""
+        """P x, in the dtype and on the device of ``x``; costs 2 k d multiplications per vector."""
         basis = self.basis.to(x.device, x.dtype)
         return (x @ basis.T) @ basis
 
@@ -46,14 +46,14 @@ class Subspace:
         return x @ self.basis.to(x.device, x.dtype).T
 
     def complement(self) -> Complement:
-        """Everything orthogonal to this subspace, of dimension d - k; it costs no memory."""
+        """The orthogonal complement, of dimension d - k; it needs no memory of its own."""
         return Complement(self)
 
     def overlap(self, other: Subspace | Complement) -> Float[Tensor, " n"]:
         """Cosines of the min(k, other.k) principal angles between the two, the largest first (Bjorck and Golub 1973).
 
-        One for a direction that both hold, zero for one orthogonal to all of the other. Taken in float64.
-        Raises ZkitError for spaces of different d.
+        A cosine is 1 for a direction in both spaces, and 0 for one that is orthogonal to the whole other space.
+        Computed in float64. Raises ZkitError for spaces of different d.
         """
         _check_same_width(self, other)
         mine = self.basis.double()
@@ -63,7 +63,7 @@ class Subspace:
 
 @dataclass(frozen=True, eq=False)
 class Complement:
-    """Everything orthogonal to the subspace ``of``: the same projectors, changed over. Made by ``complement()``."""
+    """The orthogonal complement of the subspace ``of``: the same projectors, exchanged. Made by ``complement()``."""
 
     of: Subspace
 
@@ -85,7 +85,9 @@ class Complement:
         return self.of
 
     def overlap(self, other: Subspace | Complement) -> Float[Tensor, " n"]:
-        """As :meth:`Subspace.overlap`. Two complements have the angles of what they leave out, else zero angles."""
+        """See :meth:`Subspace.overlap`. The angles of two complements are those of the spaces that they leave out; all
+        further angles are zero.
+        """
         if isinstance(other, Subspace):
             return other.overlap(self)
         between, n = self.of.overlap(other.of), min(self.k, other.k)
@@ -100,7 +102,7 @@ def _check_same_width(one: Subspace, other: Subspace | Complement) -> None:
 
 
 def spanned_by(vectors: Float[Tensor, "n d"], rtol: float | None = None) -> Subspace:
-    """The span of the rows, by SVD; directions below ``rtol`` of the largest singular value are dropped.
+    """The span of the rows, by SVD, without directions of singular values below ``rtol`` times the largest.
 
     Default ``rtol``: max(n, d) times the machine epsilon. Raises ZkitError if nothing is left or a value is not finite.
     """
@@ -124,7 +126,7 @@ def principal(states: Float[Tensor, "n d"], k: int) -> Subspace:
 
 
 def low_variance(states: Float[Tensor, "n d"], k: int) -> Subspace:
-    """The k directions along which the centred rows vary least, those that they do not vary along at all included.
+    """The k directions along which the centred rows vary least, including those of no variation.
 
     Raises ZkitError unless 1 <= k <= d.
     """
@@ -136,7 +138,7 @@ def low_variance(states: Float[Tensor, "n d"], k: int) -> Subspace:
 
 
 def coordinate_subspace(index: Sequence[int], d: int) -> Subspace:
-    """The span of some of the d coordinate axes. Raises ZkitError for none, for one named twice or not there."""
+    """The span of some of the d coordinate axes. Raises ZkitError for no index, one given twice or one out of range."""
     chosen = list(index)
     if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= j < d for j in chosen):
         raise ZkitError(f"coordinates are different integers from 0 to {d - 1}, at least one; got {chosen[:5]}")

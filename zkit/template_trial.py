@@ -1,8 +1,8 @@
-"""Run a chat template where it can be stopped: in a process of its own with little time and memory.
+"""Run a chat template in a process of its own with little time and memory, so that it can be stopped.
 
-A program, not a module to import: it reads JSON from standard input (``template``, ``variables``, ``conversations``)
-and prints the length of the longest text. What the template raises is no concern of a trial; the real rendering says
-it better, with the functions that transformers adds.
+This is a program: it reads JSON from standard input (``template``, ``variables``, ``conversations``) and prints the
+length of the longest rendered text. Exceptions of the template are ignored here. They are reported when the prompts are
+rendered, with the functions that transformers adds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """``{% generation %}``, which in transformers marks the answer: here its body alone."""
+        """``{% generation %}``, which marks the answer in transformers; here only its body is rendered."""
 
         tags = frozenset({"generation"})  # type: ignore[assignment]
 

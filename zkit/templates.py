@@ -1,4 +1,4 @@
-"""The chat template: prompts as the text a model reads, what it puts around them, and how it ends a turn."""
+"""The chat template: render prompts, count the tokens around a message, and find the token that ends a turn."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from zkit.errors import ZkitError, first_line
 from zkit.prompts import Prompt, check_prompts
 
 LONGEST = 1_000_000
-"""Characters that a template may make of one short conversation."""
+"""Most characters that a template may write for one short conversation."""
 
 _TRIAL = Path(template_trial.__file__)
 _USER, _ANSWER = "one", "two"
 
 
 def render(tokenizer: Any, prompts: Sequence[Prompt], model: str) -> list[str]:
-    """Each prompt as the text the model reads: thinking off, opened for the answer.
+    """Each prompt as the text that the model reads, with thinking off and the answer begun.
 
-    A conversation whose last message is the assistant's is left open after it, so that the model continues that
-    message. Raises ZkitError for what is no prompt, a tokenizer without a template, and a template that refuses a
-    prompt, leaves a message out, or runs for ever; ``model`` is named there.
+    A conversation whose last message is the assistant's is not closed, so that the model continues that message.
+    Raises ZkitError, which names ``model``, for no prompts, something that is no prompt, a tokenizer without a template,
+    and a template that fails on a prompt, leaves a message out, or does not end.
     """
     template = _template(tokenizer)
     if template is None:
@@ -48,9 +48,9 @@ def around(tokenizer: Any, model: str) -> tuple[int, int]:
 
 
 def end_of_turn(tokenizer: Any, model: str) -> int | None:
-    """The token with which the template closes the assistant's turn; None where it closes it with no special token.
+    """The token with which the template closes the assistant's turn; None without a template or such a special token.
 
-    Read from a rendered conversation, because ``eos_token`` of many chat models is the end of a text, not of a turn.
+    It is taken from a rendered conversation, because the ``eos_token`` of many chat models ends a text, not a turn.
     """
     if _template(tokenizer) is None:
         return None
@@ -59,14 +59,14 @@ def end_of_turn(tokenizer: Any, model: str) -> int | None:
     try:
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=False)
         tail = text[text.rindex(_ANSWER) + len(_ANSWER) :]
-    except Exception:  # a template for questions alone, which closes no turn
+    except Exception:  # the template takes no assistant's message, so it closes no turn
         return None
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return next((token for token in tokenizer(tail, add_special_tokens=False).input_ids if token in special), None)
 
 
 def _template(tokenizer: Any) -> str | None:
-    """The template that is used where none is named."""
+    """The default template of a tokenizer, or None."""
     found = getattr(tokenizer, "chat_template", None)
     return found.get("default") if isinstance(found, Mapping) else found or None
 
@@ -83,7 +83,7 @@ def _rendered(tokenizer: Any, conversation: list[dict[str, str]], i: int, model:
         raise ZkitError(f"prompt {i} ends with an empty message of the assistant; leave that message out")
     try:
         text = _apply(tokenizer, conversation, continued)
-    except Exception as error:  # whatever the template does
+    except Exception as error:  # a template may raise anything
         without = [message for message in conversation if message["role"] != "system"]
         if 0 < len(without) < len(conversation) and _renders(tokenizer, without, continued) is not None:
             raise _no_system(model, first_line(error)) from error
@@ -103,7 +103,10 @@ def _rendered(tokenizer: Any, conversation: list[dict[str, str]], i: int, model:
 
 
 def _ignores(tokenizer: Any, conversation: list[dict[str, str]], k: int, continued: bool, text: str) -> bool:
-    """Whether the text would be the same if message ``k`` said something else."""
+    """Whether the rendered ``text`` of a conversation would be the same with another content of message ``k``.
+
+    continued: whether its last message is continued (:func:`render`).
+    """
     other = [*conversation]
     other[k] = {**conversation[k], "content": f"{_USER} {_ANSWER}"}
     return _renders(tokenizer, other, continued) == text
@@ -139,7 +142,7 @@ def _variables(tokenizer: Any) -> dict[str, Any]:
 
 @cache
 def _trial(template: str, variables: str) -> str | None:
-    """What is wrong with a template that does not end, or that writes without measure; once for each template."""
+    """What is wrong with a template that does not end or uses too much memory or text, else None; cached."""
     user, system = {"role": "user", "content": _USER}, {"role": "system", "content": _USER}
     answered = [user, {"role": "assistant", "content": _ANSWER}]
     conversations = [[user], [system, user], answered, [*answered, user]]
@@ -150,7 +153,7 @@ def _trial(template: str, variables: str) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"does not end within {template_trial.SECONDS} second on a conversation of a few words"
-    if done.returncode < 0:  # by the signal for too much time
+    if done.returncode < 0:  # killed by the signal of the time limit
         return f"does not end within {template_trial.SECONDS} second on a conversation of a few words"
     if "MemoryError" in done.stderr:
         return f"takes more than {template_trial.BYTES >> 30} GiB of memory for a conversation of a few words"

@@ -1,7 +1,7 @@
-"""Files of tensors from elsewhere: safetensors and the state dicts of ``torch.save``.
+"""Read untrusted files of tensors: safetensors and the state dicts of ``torch.save``.
 
-A header is checked before anything is allocated for it, no code in a file is ever run, and what comes out are dense
-tensors of real floating numbers. Every complaint is one ZkitError that names file, entry and remedy.
+A header is checked before memory is allocated for it, no code in a file is ever run, and the results are dense tensors
+of real floating-point numbers. Every error is a ZkitError that names file, entry and remedy.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from zkit.errors import ZkitError
 from zkit.reading import DEPTH_LIMIT, layer_number, size_of
 
 LIMIT = 2**30
-"""Bytes of a file. Gates and vectors of the largest open models have some 30 MB; a file above this is a model."""
+"""Most bytes of a file. Gates and vectors of the largest open models have some 30 MB; a larger file is a model."""
 _FLOATS = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
 }  # fmt: skip
 
 
 def dense(tensor: Any, where: str) -> Tensor:
-    """``tensor``, detached, if it has its values in memory as real floating numbers.
+    """``tensor``, detached, if it is a dense tensor of real floating-point numbers.
 
     Raises ZkitError, which begins with ``where``, for a tensor that is sparse, nested, quantised, on the device "meta",
-    complex or of integers, and for what is no tensor.
+    complex or of integers, and for anything that is no tensor.
     """
     if not isinstance(tensor, Tensor):
         raise ZkitError(f"{where} is a {type(tensor).__name__}; a tensor was expected")
@@ -48,8 +48,8 @@ def dense(tensor: Any, where: str) -> Tensor:
 def read_safetensors(path: str | Path, limit: int = LIMIT) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, and its metadata.
 
-    The library compares all that the header claims with the file's length before it reads a tensor.
-    Raises ZkitError for a damaged file, more than ``limit`` bytes, and types that :func:`dense` refuses.
+    The library safetensors compares the header with the file's length before it reads a tensor.
+    Raises ZkitError for a damaged file, more than ``limit`` bytes, and tensors that are not floating-point.
     """
     size_of(path, limit)
     try:
@@ -64,11 +64,12 @@ def read_safetensors(path: str | Path, limit: int = LIMIT) -> tuple[dict[str, Te
 
 
 def read_state(path: str | Path) -> Any:
-    """What ``torch.save`` wrote: tensors, in dicts and lists with numbers and texts.
+    """The contents of a file of ``torch.save``: tensors, in dicts and lists with numbers and texts.
 
-    Its archive is checked first: nothing in it is packed, and nothing claims more bytes than the file has. The format
-    before PyTorch 1.6 is not read, for it can only be checked by reading it.
-    Raises ZkitError for a damaged file, pickled objects of any other kind, and tensors that :func:`dense` refuses.
+    The archive is checked first: its records must not be compressed, nor claim more bytes than the file has. The format
+    before PyTorch 1.6 is not read, because it cannot be checked without reading it.
+    Raises ZkitError for a damaged or too large file, pickled objects of other kinds, and tensors that are sparse,
+    quantised or not floating-point (:func:`dense`).
     """
     size = size_of(path, LIMIT)
     try:
@@ -91,7 +92,7 @@ def read_state(path: str | Path) -> Any:
 
 
 def check_shapes(found: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], where: str, remedy: str) -> None:
-    """Raise ZkitError unless ``found`` has a finite tensor of its shape for each name of ``wanted``, and no more."""
+    """Raise ZkitError unless ``found`` has exactly the names of ``wanted``, with finite tensors of these shapes."""
     for name in [*wanted, *found]:
         if name not in found or name not in wanted:
             raise ZkitError(f"{where} {'lacks' if name in wanted else 'has besides'} {name[:80]!r}; {remedy}")
@@ -101,9 +102,9 @@ def check_shapes(found: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]
 
 
 def by_layer(names: Iterable[Any], pattern: Pattern[str], where: str) -> dict[int, str]:
-    """Layer -> the name in which ``pattern`` finds its number.
+    """Layer -> the name in which ``pattern`` finds the layer's number; names that do not match are left out.
 
-    Raises ZkitError for a number that is none, and for two names of one layer.
+    Raises ZkitError for an invalid layer number, and for two names of one layer.
     """
     found: dict[int, str] = {}
     for name in names:
@@ -135,7 +136,7 @@ def _check_archive(path: str | Path, size: int) -> None:
 
 
 def _check_pickle(code: bytes, path: str | Path) -> None:
-    """Refuse a tuple that is used twice: as a key, a few dozen of such within another take for ever to hash."""
+    """Refuse a pickle that uses a tuple twice: a few dozen nested ones, used as a key, would take for ever to hash."""
     before, kept, tuples = "", 0, set()
     for operation, argument, _ in pickletools.genops(code):
         name = operation.name

@@ -1,11 +1,12 @@
 """Which tokens of a prompt are massive, and which belong to its messages and not to the chat template.
 
 Massive tokens: Sun et al. 2024, "Massive Activations in Large Language Models". Their criterion is on single
-activations: above 100, and at least 1,000 times the median magnitude of the hidden state. Ours is on tokens: a state
-whose norm is more than `MASSIVE` times the median over its prompt, because what rules a mean is the norm of a state. It
-is the wider one. Among Gaussian coordinates of width d the median magnitude is 1 / (1.48 sqrt(d)) of the norm, so an
-activation of 1,000 medians alone makes a norm of 1,000 / (1.48 sqrt(d)) usual ones: 23 at d = 896. Measured at that
-width (Qwen2.5-Coder-0.5B), the tokens that meet their criterion stand at 14 usual norms and more.
+activations: above 100, and at least 1,000 times the median magnitude of the hidden state. The criterion here is on
+tokens, because the norm of a state decides its share in a mean: a token is massive if the norm of its state is more
+than `MASSIVE` times the median norm in its prompt. This criterion is wider. Among d Gaussian coordinates the median
+magnitude is 1 / (1.48 sqrt(d)) of the norm, so a single activation of 1,000 medians has a norm of 1,000 / (1.48
+sqrt(d)) usual norms: 23 at d = 896. Measured at that width (Qwen2.5-Coder-0.5B), the tokens that meet the criterion of
+Sun et al. have at least 14 usual norms.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from zkit.errors import ZkitError
 from zkit.prompts import Prompt
 
 MASSIVE = 3.0
-"""Times its prompt's median norm, from which on a token is massive.
+"""A token is massive if its norm is above this multiple of the median norm in its prompt.
 
-Measured at the output of every layer. In Qwen2.5-Coder-0.5B usual tokens stay below 2.0 where massive ones stand above
-5.0 (layers 5 to 16; the first token at 70 or more); from layer 19 on the massive ones fade into the others. No token of
-the embedded model reaches 2.7; in its sink twin usual tokens stay below 2.7 and the first one stands above 32.
+Multiples were measured at the output of every layer. In Qwen2.5-Coder-0.5B, usual tokens are below 2.0 in the layers in
+which massive ones are above 5.0 (5 to 16; the first token at 70 or more); from layer 19 on there is no gap between the
+two. No token of the embedded model reaches 2.7; in its sink twin usual tokens are below 2.7, the first one above 32.
 """
 
 
 def massive(norms: Float[Tensor, "batch seq"], real: Bool[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq"]:
     """The massive tokens of each row: norm above `MASSIVE` times the median norm of the row's real tokens.
 
-    A state that is not finite is not called massive: it is an error, and pools that leave massive tokens out would
-    hide it.
+    A state that is not finite does not count as massive. It is an error, which pools without massive tokens would hide.
     """
     median = torch.where(real, norms, torch.nan).nanmedian(dim=-1, keepdim=True).values
     return real & (norms > MASSIVE * median) & norms.isfinite()
@@ -45,8 +45,9 @@ Span = tuple[int, int]
 def content_mask(model: Decoder, prompts: Sequence[Prompt], chat: bool = True) -> Bool[Tensor, "batch seq"]:
     """The tokens of the messages' contents, left-padded as :meth:`zkit.Model.tokenize` pads the same prompts.
 
-    With ``chat=False`` nothing is template: every real token is content. Raises ZkitError as `tokenize` and
-    :func:`spans` do, and for a tokenizer that does not tell which characters a token stands for.
+    With ``chat=False`` there is no template, and every real token is content. Raises ZkitError for no prompts, a prompt
+    without a token, a chat template that changes or drops a message or depends on its content, and a tokenizer that
+    does not give the characters of each token.
     """
     real = model.tokenize(prompts, chat)["attention_mask"].bool()
     if not chat:
@@ -74,17 +75,18 @@ def content_mask(model: Decoder, prompts: Sequence[Prompt], chat: bool = True) -
 
 
 def marked(n: int) -> list[str]:
-    """``n`` texts that stand for the contents of messages while the template around them is read."""
+    """``n`` placeholders for the contents of messages, with which the template around them is rendered."""
     return [f"\ue000{i}\ue001" for i in range(n)]
 
 
 def spans(rendered: str, template: str, contents: Sequence[str], name: str) -> list[Span]:
-    """Where each message's content stands in a rendered text: characters [start, stop), in the order of the text.
+    """The characters [start, stop) of each message's content in a rendered text, in the order of the text.
 
-    ``template`` is the same conversation rendered with the texts of :func:`marked` for contents. What stands around
-    them must stand around the contents, character by character, so that a word of the template that a message happens
-    to repeat is never taken for it. White space that a template strips from a message belongs to nobody.
-    Raises ZkitError, calling the prompt ``name``, where the template changes, repeats or drops a message.
+    ``template`` is the same conversation rendered with the placeholders of :func:`marked` as contents. The text around
+    the placeholders must be the same, character by character, as the text around the contents. So a word of the
+    template that also occurs in a message is never mistaken for the message. White space that a template strips from a
+    message belongs to no message.
+    Raises ZkitError, naming the prompt ``name``, for a template that changes, repeats or drops a message.
     """
     found: list[Span] = []
     place = last = 0  # in the rendered text, in the template
@@ -112,13 +114,14 @@ def spans(rendered: str, template: str, contents: Sequence[str], name: str) -> l
 def inside(text: str, offsets: Sequence[Span], messages: Sequence[Span]) -> list[bool]:
     """For each token, given by its characters [start, stop) of ``text``, whether it belongs to a message.
 
-    A token that reaches over the edge of a message belongs to it if only white space of it lies outside, and something
-    else inside: some tokenizers put the space before a word into the word's token.
+    A token that crosses the edge of a message belongs to it if its part outside is only white space, and its part
+    inside is not: some tokenizers put the space before a word into the word's token.
     """
     return [any(_belongs(text, *token, *message) for message in messages) for token in offsets]
 
 
 def _belongs(text: str, start: int, stop: int, low: int, high: int) -> bool:
+    """Whether the token at characters [start, stop) of ``text`` belongs to the message at [low, high)."""
     own = text[max(start, low) : min(stop, high)]
     if max(start, low) >= min(stop, high):
         return False

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: the one place that writes them.
+"""Write files atomically.
 
-Contents go into a new file beside the old one, which it then replaces: after any failure the old one still stands.
-Whatever the operating system refuses is one ZkitError that names the file and the cause.
+Contents go into a new file in the same folder, which then replaces the old one, so that after any failure the old file
+is still there. Every refusal of the operating system becomes a ZkitError that names the file and the cause.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from zkit.errors import ZkitError, first_line
 
 ROOM = 2**12
-"""Bytes that a place must take before anything is computed for it."""
+"""Bytes that are written to test whether a place can be written to."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -27,9 +27,9 @@ _NO_PLACE = (
 
 
 def write(path: str | Path, content: str | bytes) -> None:
-    """Write a file, and the folders above it that are missing; a text in UTF-8.
+    """Write a file, and make the folders above it that are missing. A text is written in UTF-8.
 
-    Raises ZkitError if the disk is full or the file cannot be written; what stood there before then still stands.
+    Raises ZkitError if the disk is full or the file cannot be written; an old file is then still there.
     """
     try:
         data = content.encode() if isinstance(content, str) else content
@@ -43,9 +43,9 @@ def write(path: str | Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """The path of a new file, which takes the place of ``path`` when the block ends well and is else removed.
+    """The path of a new file, which replaces ``path`` if the block ends without an exception and is else removed.
 
-    A link is followed, and a device or pipe is written to as it is. Raises ZkitError if the file cannot be written.
+    A link is followed; a device or pipe is written to directly. Raises ZkitError if the file cannot be written.
     """
     with writing(path):
         target = Path(os.path.realpath(path))
@@ -62,9 +62,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def folder(path: str | Path) -> Iterator[Path]:
-    """A new folder, which takes the place of ``path`` when the block ends well and is else removed.
+    """A new folder, which replaces ``path`` if the block ends without an exception and is else removed.
 
-    Raises as :func:`write` does.
+    Raises ZkitError if the disk is full or the folder cannot be written; an old folder is then still there.
     """
     with writing(path):
         target = Path(os.path.realpath(path))
@@ -84,9 +84,9 @@ def folder(path: str | Path) -> Iterator[Path]:
 
 
 def check_place(path: str | Path) -> None:
-    """Raise ZkitError unless a file could now be written at ``path``; leaves nothing.
+    """Raise ZkitError unless a file can now be written at ``path``; leaves no file behind.
 
-    For what comes after long work, so that the work is not in vain.
+    Call it before a long computation whose result is to be written there.
     """
     with writing(path):
         target = Path(os.path.realpath(path))
@@ -97,14 +97,14 @@ def check_place(path: str | Path) -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """Raise ZkitError unless files could now be written into the folder ``path``, there or not; leaves nothing."""
+    """Raise ZkitError unless files can now be written into the folder ``path``, which need not exist yet."""
     with writing(path):
         _probe(Path(os.path.realpath(path)))
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn the operating system's refusals within the block, which writes at ``path``, into one ZkitError."""
+    """Turn errors of the operating system in the block, which writes at ``path``, into a ZkitError."""
     try:
         yield
     except Exception as error:
@@ -114,7 +114,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def complaint(path: str | Path, error: BaseException) -> ZkitError:
-    """What to say when ``path`` could not be written."""
+    """The ZkitError for a ``path`` that could not be written."""
     code = _code(error)
     why = os.strerror(code) if code else first_line(error)
     if code in _NO_ROOM:
@@ -126,12 +126,12 @@ def complaint(path: str | Path, error: BaseException) -> ZkitError:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether ``error`` can only mean that there is no room, or that a place cannot be written to."""
+    """Whether ``error`` says that the disk is full, or that a place cannot be written to."""
     return _code(error) in (*_NO_ROOM, *_NO_PLACE)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder to which nobody else writes now."""
+    """Remove the partial files of killed processes from a folder to which no process is writing."""
     with writing(folder):
         for part in folder.glob(".*.part"):
             if part.is_file():
@@ -139,7 +139,7 @@ def sweep(folder: Path) -> None:
 
 
 def _code(error: BaseException) -> int | None:
-    """The number of an error of the operating system, which libraries in Rust tell in words."""
+    """The errno of an error of the operating system, which libraries in Rust give only in the message."""
     if isinstance(error, OSError):
         return error.errno
     told = re.search(r"\(os error (\d+)\)", str(error))
@@ -147,7 +147,7 @@ def _code(error: BaseException) -> int | None:
 
 
 def _probe(folder: Path) -> None:
-    """Write a file in the folder, or the nearest above that is there, and take it away."""
+    """Write a file in the folder, or in the nearest existing folder above it, and remove it."""
     above = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     probe = _beside(above / "probe")
     try:

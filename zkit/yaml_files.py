@@ -1,4 +1,4 @@
-"""YAML from elsewhere: texts, numbers, true and false, null, lists and mappings, and nothing that unfolds or runs."""
+"""Read untrusted YAML: texts, numbers, true and false, null, lists and mappings; no tags, and few alias copies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from zkit.errors import ZkitError
 from zkit.reading import DEPTH_LIMIT, plain, read_text, unique
 
 SIZE_LIMIT = 2**20
-"""Bytes of a file: people write these, and reading them is slow."""
+"""Most bytes of a file: these are written by hand, and reading them is slow."""
 ENTRIES_LIMIT = 100_000
-"""Entries, those that aliases repeat counted each time: a dozen lines of aliases of aliases would be a billion."""
+"""Most entries, each counted as often as aliases repeat it: a dozen lines of nested aliases can make a billion."""
 LONG = 100
-"""Characters of a text that count as one more entry: an alias repeats them, too."""
+"""Every so many characters of a text count as one more entry, because an alias repeats them too."""
 
-# libyaml reads ten times faster; not every wheel of PyYAML has it.
+# libyaml reads ten times faster, but not every wheel of PyYAML has it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None} | dict.fromkeys(("true", "yes", "on"), True)
 _WORDS |= dict.fromkeys(("false", "no", "off"), False)
@@ -28,18 +28,21 @@ _LONGEST_NUMBER = 400
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The YAML document of a file; raises as :func:`zkit.reading.read_text` and :func:`parse_yaml` do."""
+    """The YAML document of a file.
+
+    Raises ZkitError for a file that is missing, too large or not text, and for a text that :func:`parse_yaml` refuses.
+    """
     return parse_yaml(read_text(path, SIZE_LIMIT), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """One YAML document; ``where`` is what an error calls it.
+    """One YAML document; ``where`` is its name in error messages.
 
-    Keys are texts as they are written. A plain word is true, false or null as in YAML 1.1 (``yes`` and ``no`` too), an
+    Keys are texts, exactly as written. A plain word is true, false or null as in YAML 1.1 (``yes`` and ``no`` too), an
     integer or decimal number as in JSON (``010`` is ten), else a text: there are no dates, and 12:30 is no number.
     Aliases and merge keys (``<<``) are followed.
-    Raises ZkitError for more than ENTRIES_LIMIT entries, tags, a key that stands twice or is no text, several
-    documents, and as :func:`zkit.reading.plain` does.
+    Raises ZkitError for text that is not YAML, more than ENTRIES_LIMIT entries, tags, a key that occurs twice or is no
+    text, several documents, and values that :func:`zkit.reading.plain` refuses, such as an integer of over 64 bits.
     """
     try:
         return plain(_Document(text, where).value, where)
@@ -49,7 +52,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Document:
-    """The document, built from the parser's events, which come one by one and unfold nothing."""
+    """The document, built from the parser's events, which come one by one and do not expand aliases."""
 
     def __init__(self, text: str, where: str) -> None:
         self.events, self.where, self.entries = yaml.parse(text, Loader=_LOADER), where, 0
