@@ -25,8 +25,8 @@ def render(tokenizer: Any, prompts: Sequence[Prompt], model: str) -> list[str]:
     """Each prompt as the text that the model reads, with thinking off and the answer begun.
 
     A conversation whose last message is the assistant's is not closed, so that the model continues that message.
-    Raises ZkitError, which names ``model``, for no prompts, something that is no prompt, a tokenizer without a template,
-    and a template that fails on a prompt, leaves a message out, or does not end.
+    Raises ZkitError, which names ``model``, for no prompts, an invalid prompt, a tokenizer without a template, and a
+    template that fails on a prompt, leaves a message out, or does not end.
     """
     template = _template(tokenizer)
     if template is None:

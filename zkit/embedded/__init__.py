@@ -1,4 +1,4 @@
-"""What ships of the embedded model besides its weights: the gates that were trained on it."""
+"""The gates that were trained on the embedded model and ship with it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from zkit.errors import ZkitError
 from zkit.gating import Gates, load
 
 GATES = Path(__file__).parent / "gates"
-"""Files ``<schedule>/<variant>-<seed>.safetensors``."""
+"""The folder of the files ``<schedule>/<variant>-<seed>.safetensors``."""
 
 
 def gates(variant: str, seed: int = 0, schedule: str = "scaled") -> Gates:
-    """Gates of the embedded model. Raises ZkitError, naming those that there are, for a name that is not among them."""
+    """Gates of the embedded model. Raises ZkitError, which lists the existing ones, for a name that does not exist."""
     path = GATES / schedule / f"{variant}-{seed}.safetensors"
     if not path.is_file():
         there = [file.relative_to(GATES) for file in GATES.glob("*/*.safetensors")]

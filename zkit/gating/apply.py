@@ -1,10 +1,10 @@
 """Apply gates: soft or hard, rescaled or not, by a hook or folded into the weights.
 
 With activations h of a layer's neurons (the input of ``down_proj``) and gates lambda, a soft gate is
-h <- h * lambda / c, where c is mean(lambda) ("mean"), sqrt(mean(lambda^2)) ("energy") or 1 ("none"). A hard gate at a
-threshold puts 0 for every lambda below it and 1 (or lambda itself) for the others in place of lambda. Either is one
-constant factor for each neuron, so it folds exactly into the columns of ``down_proj``.
-Source: the cards of the Qwen3 lambda gates; what they leave open is an option here.
+h <- h * lambda / c, where c is mean(lambda) ("mean"), sqrt(mean(lambda^2)) ("energy") or 1 ("none"). A hard gate
+replaces lambda by 0 if it is below a threshold, else by 1 (or keeps it). Either is a constant factor for each neuron,
+so it folds exactly into the columns of ``down_proj``.
+Source: the cards of the Qwen3 lambda gates; choices that they do not state are options here.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ EVERY_TOKEN = parse("all", first_token=True)
 def rescaled(
     factors: Float[Tensor, "n_layers d_mlp"], scale: str, scope: str = "layer"
 ) -> Float[Tensor, "n_layers d_mlp"]:
-    """factors / c: each layer's factors brought to a mean ("mean") or a mean square ("energy") of one, or as they are.
+    """factors / c: rescaled to a mean ("mean") or a mean square ("energy") of 1, or unchanged ("none").
 
-    ``scope`` "layer" takes c for each layer, "global" one for all. Differentiable. Raises ZkitError for an unknown
-    scale or scope, and for a layer without a neuron that is on.
+    scope: whether there is a c for each layer ("layer"), or one for all layers ("global"). Differentiable. Raises
+    ZkitError for an unknown scale or scope, and for a layer (or with "global" a model) whose neurons are all off.
     """
     if scale not in SCALES:
         raise ZkitError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
@@ -61,11 +61,12 @@ def neuron_factors(
 ) -> Float[Tensor, "n_layers d_mlp"]:
     """The factor of each neuron: soft gates, or hard ones if a threshold is given.
 
-    Soft gates that were trained as hard concrete ones (their note) are what these settle to without noise.
-    scale: None takes "none" for hard gates, and for soft ones the scale they were trained with (their note).
-    kept: what a neuron that a hard gate leaves on is multiplied by, "one" or its own "lambda".
-    Raises ZkitError for unknown choices, a threshold outside (0, 1), soft gates whose scale nobody recorded, and a
-    layer that is all off if it is to be rescaled.
+    scale: as in :func:`rescaled`; None means "none" for hard gates, and for soft ones the scale in their note.
+    threshold: a neuron is off if its lambda is below. kept: the factor of a neuron that a hard gate leaves on, "one" or
+    its own "lambda". scope: as in :func:`rescaled`.
+    Soft gates that were trained as hard concrete ones, by their note, have the values of these without noise.
+    Raises ZkitError for unknown choices, a threshold outside (0, 1), soft gates without a scale in their note if none
+    is given, and a layer that is to be rescaled but is all off.
     """
     if kept not in KEPT:
         raise ZkitError(f"unknown kept value {kept!r}; choose one of {', '.join(KEPT)}")
@@ -90,7 +91,7 @@ def _times(row: Float[Tensor, " d_mlp"]) -> Any:
 
 def edits(model: Model, gates: Gates, **options: Any) -> list[Edit]:
     """The gates as edits of ``model``; ``options`` are those of :func:`neuron_factors`. Raises ZkitError for gates of
-    another shape or model, and an unknown scale or scope.
+    another shape or model, an unknown scale or scope, and other options that :func:`neuron_factors` refuses.
     """
     gates.check(model)
     return factor_edits(neuron_factors(gates, **options))
@@ -106,8 +107,8 @@ def gate(
 ) -> Block:
     """Gate everything the model does inside the block: soft, or hard if a threshold is given.
 
-    Raises ZkitError for gates of another shape or model, an unknown scale or scope, and a threshold that leaves
-    no neuron of a layer on.
+    scale, threshold, kept, scope: see :func:`neuron_factors`. Raises ZkitError for gates of another shape or model, an
+    unknown scale or scope, and a threshold that leaves no neuron of a layer on if the layer is to be rescaled.
     """
     return edit(model, edits(model, gates, scale=scale, threshold=threshold, kept=kept, scope=scope))
 
@@ -122,8 +123,9 @@ def fold(
 ) -> Model:
     """A copy of the model with the gates multiplied into the columns of ``down_proj``.
 
-    Its ``.hf`` needs no zkit to run, and ``.hf.save_pretrained`` keeps it. The product is taken in float32, and the
-    result compared with the hook before it is given out. Raises ZkitError where :func:`gate` would, inside a block that
+    scale, threshold, kept, scope: see :func:`neuron_factors`. The copy's ``.hf`` runs without zkit and can be saved by
+    ``.hf.save_pretrained``. The product is taken in float32, and the copy is compared with the hooked model. Raises
+    ZkitError for gates of another shape or model, options that :func:`neuron_factors` refuses, inside a block that
     edits the model, and for a model whose weights cannot hold the gates (see :func:`zkit.folding.folded`).
     """
     gates.check(model)
@@ -131,7 +133,7 @@ def fold(
 
 
 def fold_factors(model: Model, factors: Float[Tensor, "n_layers d_mlp"]) -> Model:
-    """The same for factors that are known already: W_down[:, j] <- W_down[:, j] * factor[j]."""
+    """:func:`fold` for given factors: W_down[:, j] <- W_down[:, j] * factor[j]."""
 
     def change(layer: int, down: nn.Linear) -> None:
         down.weight.copy_(down.weight.float() * factors[layer].to(down.weight.device))

@@ -1,8 +1,8 @@
-"""Read gates in every published layout, and write one folder that all of them can be read from.
+"""Read gates in every published layout, and write a folder that contains all of these files.
 
-A folder holds ``lambda_logits.pt`` (a state dict with one vector for each layer, or one tensor for all, [n_layers,
-d_mlp] or in a row) and may hold ``neuron_indices.json``, ``gate_stats.json`` and thresholds. What zkit writes has
-``gates.safetensors`` besides: the same logits with the note, and no pickle.
+A folder holds ``lambda_logits.pt`` (a state dict with one vector for each layer, or one tensor for all of them,
+[n_layers, d_mlp] or flat) and may hold ``neuron_indices.json``, ``gate_stats.json`` and thresholds. Folders written by
+zkit also hold ``gates.safetensors``: the same logits with the note, without a pickle.
 Source: the cards of the Qwen3 lambda gates and their folders.
 """
 
@@ -40,13 +40,14 @@ WRITTEN_KEY = "module.model.layers.{}.mlp.lambda_logits"
 def load(path: str | Path, n_layers: int | None = None) -> Gates:
     """Gates from a folder, a ``.safetensors`` or a ``.pt`` file.
 
-    Of a folder that has both, ``gates.safetensors`` is read and must agree with ``lambda_logits.pt``. No code in a file
-    is ever run. What a folder says about its gates goes into the note: its thresholds, and how many neurons its
-    ``neuron_indices.json`` lists that are not below 0.5, or leaves out. All gates in a row, layer after layer, are cut
-    into ``n_layers``, or as many as ``gate_stats.json`` says; gates of another number of layers are then refused.
-    Raises ZkitError for a missing or damaged file, pickled objects, missing layers, two tensors for one layer, gates in
-    a row of which nobody says how many layers they are, tensors that are not dense floating numbers, logits that are
-    not finite, and other files of the folder that are damaged or speak of other gates.
+    If a folder has both, ``gates.safetensors`` is read and must agree with ``lambda_logits.pt``. No code in a file is
+    ever run. The note is completed from the folder: by its thresholds, and by the number of neurons that its
+    ``neuron_indices.json`` lists although they are not below 0.5, or omits although they are. A flat tensor, layer
+    after layer, is divided into ``n_layers`` layers (None: as many as ``gate_stats.json`` states); gates of another
+    number of layers are then refused.
+    Raises ZkitError for a missing or damaged file, pickled objects, missing layers, two tensors for one layer, a flat
+    tensor without a known number of layers, tensors that are not dense floating-point, logits that are not finite, and
+    other files of the folder that are damaged or belong to other gates.
     """
     if not isinstance(path, str | Path) or not os.path.exists(path):
         raise ZkitError(f"there are no gates at {path}; give a folder with {PICKLE} or {SAFETENSORS}, or such a file")
@@ -64,9 +65,9 @@ def load(path: str | Path, n_layers: int | None = None) -> Gates:
 
 
 def save(gates: Gates, folder: str | Path) -> Path:
-    """Write the canonical folder; returns it. The folder appears whole or not at all.
+    """Write the gates as a folder in zkit's layout and return its path. The folder appears whole or not at all.
 
-    Raises ZkitError if something else stands there, and if it cannot be written.
+    Raises ZkitError if the folder holds other files, if it cannot be written, and for a note that is not JSON.
     """
     folder = Path(folder)
     if folder.exists() and not ({p.name for p in folder.iterdir()} <= _WRITTEN if folder.is_dir() else False):
@@ -110,12 +111,12 @@ def _packed(gates: Gates, dtype: torch.dtype) -> bytes:
         raise ZkitError(
             f"the gates' note cannot be written as JSON ({error}); keep to text, numbers and lists"
         ) from error
-    _read_note(note, "the gates' note")  # what is written can be read again
+    _read_note(note, "the gates' note")  # checks that what is written can be read again
     return packed({"logits": gates.logits.to(dtype).contiguous()}, {"format": _FORMAT, "note": note})
 
 
 class _Note(Checked):
-    """What is known to stand in a note; it may say more."""
+    """The known fields of a note; further ones are allowed."""
 
     model_config = ConfigDict(extra="allow")
     variant: str | None = None
@@ -136,7 +137,7 @@ _Row = Annotated[list[int], Field(fail_fast=True)]
 
 
 class _Statistics(Checked):
-    """What of ``gate_stats.json`` can be compared with the gates; published ones say more."""
+    """The fields of ``gate_stats.json`` that can be compared with the gates; published files have more."""
 
     model_config = ConfigDict(extra="allow")
     total_gates: int | None = None
@@ -168,7 +169,7 @@ def _read(path: Path, n_layers: int | None) -> Gates:
 
 
 def _from_state(state: Any, path: Path) -> Tensor:
-    """One vector for each layer under ``...layers.<i>.mlp.lambda_logits``, or one tensor for all layers."""
+    """The logits in a state dict: a vector for each layer under ``...layers.<i>.mlp.lambda_logits``, or one tensor."""
     if not isinstance(state, Mapping):
         raise ZkitError(f"{path} holds a {type(state).__name__}; a state dict of gate logits was expected")
     names = by_layer(state, _KEY, str(path))
@@ -206,7 +207,7 @@ def _shaped(logits: Tensor, n_layers: int | None, path: Path) -> Tensor:
 
 
 def _beside(folder: Path, gates: Gates, statistics: _Statistics) -> dict[str, Any]:
-    """What the other files of a folder say about its gates."""
+    """Note entries from the other files of a folder. Raises ZkitError for files that belong to other gates."""
     note: dict[str, Any] = {}
     for name in THRESHOLDS:
         if (folder / name).is_file():
@@ -235,7 +236,7 @@ def _statistics(path: Path) -> _Statistics:
 
 
 def _indices(path: Path, gates: Gates) -> set[tuple[int, int]]:
-    """The neurons that a ``neuron_indices.json`` lists, by layer."""
+    """The neurons that a ``neuron_indices.json`` lists, as pairs (layer, neuron)."""
     rows = check(dict[str, _Row], read_json(path), str(path), "copy it again or take it away")
     found = set()
     for name, row in rows.items():

@@ -1,5 +1,5 @@
-"""What a mask must beat: random neurons in the same numbers, the draw that training started from, and pruning by
-importance, which needs no training.
+"""Controls for masks: random neurons in the same numbers, neurons with the lowest scores (such as the logits that
+training started from), and pruning by importance, which needs no training.
 
 Every mask is [n_layers, d_mlp], 1 for neurons that stay on and 0 for those turned off.
 """
@@ -35,15 +35,16 @@ def random_masks(off: Bool[Tensor, "n_layers d_mlp"], n: int, seed: int = 0) -> 
 def lowest(
     scores: Float[Tensor, "n_layers d_mlp"], off: Bool[Tensor, "n_layers d_mlp"]
 ) -> Float[Tensor, "n_layers d_mlp"]:
-    """A mask that turns off, in each layer, the neurons with the lowest scores, as many as ``off`` does."""
+    """A mask that turns off, in each layer, as many neurons as ``off`` does, those with the lowest scores."""
     ranks = scores.argsort(-1).argsort(-1)
     return (ranks >= off.sum(-1, keepdim=True)).float()
 
 
 def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[Tensor, "n_layers d_mlp"]:
-    """Mean absolute activation of every neuron at the positions that predict a text's tokens.
+    """Mean absolute activation of every neuron at the positions that predict the texts' tokens.
 
-    One pass records all layers. Raises ZkitError for no texts.
+    All layers are recorded in the same passes. Raises ZkitError for no texts, and for a text without a prompt if
+    ``chat``.
     """
     if not texts:
         raise ZkitError("importance needs texts; the list is empty")
@@ -70,9 +71,10 @@ def importance(model: Model, texts: Sequence[Text], chat: bool = True) -> Float[
 def selective_pruning(
     model: Model, forget: Sequence[Text], retain: Sequence[Text], chat: bool = True, eps: float = 1e-6
 ) -> Float[Tensor, "n_layers d_mlp"]:
-    """Scores whose lowest neurons go first: importance for ``retain`` over importance for ``forget``.
+    """Importance for the texts ``retain`` over importance for ``forget`` (plus ``eps``); prune the lowest scores first.
 
-    Source: Pochinkov and Schoots 2024, selective pruning by mean absolute activation.
+    chat: whether texts go through the chat template. Source: Pochinkov and Schoots 2024, selective pruning by mean
+    absolute activation. Raises ZkitError for no texts.
     """
     return importance(model, retain, chat) / (importance(model, forget, chat) + eps)
 
@@ -84,9 +86,11 @@ def matched(
     seed: int = 0,
     rounds: int = 10,
 ) -> Float[Tensor, "n_layers d_mlp"]:
-    """A random mask that does as much ``damage`` as ``target``: its neurons go off in one random order, in the layers'
-    proportions of ``off``, until they do. Bisection over their number; damage is taken to grow with it.
-    Raises ZkitError if the largest such mask does less.
+    """A random mask whose ``damage`` is ``target``, found by bisection over the number of neurons off.
+
+    off: the numbers of neurons off in the layers are in proportion to those of this mask. seed: of the one random order
+    in which neurons are turned off. rounds: of the bisection, which assumes that damage grows with the number.
+    Raises ZkitError if the largest such mask does less damage.
     """
     generator = torch.Generator().manual_seed(seed)
     ranks = torch.rand(off.shape, generator=generator).argsort(-1).argsort(-1)

@@ -1,4 +1,4 @@
-"""What gates did: answers to tasks, drift on texts to be left alone, and how fast facts are learned again."""
+"""The effects of gates: answers to tasks, drift on texts to be retained, and how fast facts are learned again."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ R = TypeVar("R")
 class Question:
     """A prompt with the answers that count as right.
 
-    memory: what the model says if it ignores the prompt. about: what the question is about ("" if nothing else is);
-    questions about one thing, in other wordings or languages, are not independent.
+    memory: the answers of a model that ignores the prompt. about: the subject of the question, the same for questions
+    in other wordings or languages, which are not independent ("": no other question has the same subject).
     """
 
     prompt: Prompt
@@ -53,7 +53,7 @@ class Question:
 class Task:
     """Questions of one kind, all through the chat template or all without it.
 
-    exact: whether the whole text must be an accepted answer; if not, it is enough that one stands in it.
+    exact: whether the whole text must be an accepted answer; if not, it must contain one.
     """
 
     name: str
@@ -70,14 +70,14 @@ def gives(task: Task, text: str, accepted: Sequence[str]) -> bool:
 
 
 def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
-    """Greedy answers to a task's questions under each arm's factors; many arms ride in one batch."""
+    """Greedy answers to a task's questions under each arm's factors; arms share batches."""
     return replies_to_all(model, [task], arms, max_new_tokens)[0]
 
 
 def replies_to_all(
     model: Model, tasks: Sequence[Task], arms: Sequence[Factors], max_new_tokens: int = 24
 ) -> list[list[list[str]]]:
-    """The :func:`replies` to each task; the questions of all tasks fill the same batches."""
+    """The :func:`replies` to each task; the questions of all tasks share batches."""
     prompts, chat = [q.prompt for task in tasks for q in task.questions], _formats(tasks)
     edited = [factor_edits(arm) for arm in arms]
     done = complete(model, prompts, edited, max_new_tokens=max_new_tokens, chat=chat)
@@ -91,18 +91,18 @@ def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
 
 
 def share(task: Task, hits: Sequence[float] | NDArray[Any]) -> Interval:
-    """The mean of a figure of each question, with an interval over what the questions are about; n counts those."""
+    """The mean of one value for each question, with an interval over the questions' subjects; n counts subjects."""
     return clustered_mean(hits, [q.about or f"question {i}" for i, q in enumerate(task.questions)])
 
 
 def from_memory(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
-    """Which of the texts say what the model remembers instead of what it reads."""
+    """Which of the texts are answers from memory, against the prompt."""
     pairs = zip(task.questions, texts, strict=True)
     return np.array([gives(task, text, q.memory) for q, text in pairs])
 
 
 def known(model: Model, task: Task) -> Task:
-    """The questions that the model as it is answers rightly. Raises ZkitError if there are none."""
+    """The task with only the questions that the unedited model answers rightly. Raises ZkitError if none is left."""
     hits = right(task, replies(model, task, [unchanged(model)])[0])
     kept = tuple(q for q, hit in zip(task.questions, hits, strict=True) if hit)
     if not kept:
@@ -111,7 +111,7 @@ def known(model: Model, task: Task) -> Task:
 
 
 def unchanged(model: Model) -> Factors:
-    """Factors that leave the model as it is."""
+    """Factors of 1, which leave the model unchanged."""
     return torch.ones(model.n_layers, model.width("mlp_act"))
 
 
@@ -127,7 +127,7 @@ def _formats(tasks: Sequence[Task]) -> list[bool]:
 
 
 def _by_task(tasks: Sequence[Task], by_arm: Sequence[Sequence[R]]) -> list[list[list[R]]]:
-    """What was found for all questions under each arm, task by task: [task][arm][question]."""
+    """Values for all questions under each arm, [arm][question], divided by task: [task][arm][question]."""
     ends = list(accumulate((len(task.questions) for task in tasks), initial=0))
     return [[list(found[a:b]) for found in by_arm] for a, b in pairwise(ends)]
 
@@ -135,12 +135,12 @@ def _by_task(tasks: Sequence[Task], by_arm: Sequence[Sequence[R]]) -> list[list[
 def score(
     model: Model, tasks: Sequence[Task], arms: Mapping[str, Factors], losses: bool = True, max_new_tokens: int = 24
 ) -> pd.DataFrame:
-    """Every arm on every task: a row for each measure, with its 95% interval over the questions.
+    """A table of every arm on every task: a row for each measure, with its 95% interval over the questions.
 
-    max_new_tokens: of an answer.
+    arms: the factors of the neurons, by name. losses: whether to measure the loss. max_new_tokens: of an answer.
     Measures: ``right``, the share of accepted answers (Wilson); ``loss``, nats per token of the first accepted answer
-    (bootstrap; left out unless ``losses``); where questions have answers from memory, ``memory``, the share of those,
-    ``neither``, the share of other answers, and ``memory ratio``, memory over memory and accepted answers together.
+    (bootstrap); for tasks with answers from memory, ``memory``, their share, ``neither``, the share of other answers,
+    and ``memory ratio``, the number of answers from memory over that of answers from memory and accepted answers.
     """
     rows = []
     answers = replies_to_all(model, tasks, list(arms.values()), max_new_tokens)
@@ -173,12 +173,14 @@ def evaluate(
     max_new_tokens: int = 24,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The model as it is, under soft gates, and hard at each threshold, beside its controls: a tidy table.
+    """A tidy table of the model without gates, with soft gates, and with hard gates at each threshold and controls.
 
-    Columns: task, arm, off (the share of neurons that the arm turns off), measure, value, low, high, n. Beside a hard
-    arm stand ``n_random`` masks with the same number of neurons off in every layer ("random 0", ...), and for each
-    entry of ``controls``, a score for every neuron, the mask that turns off the lowest scores in the same numbers.
-    scale: of the soft gates; by default the one they were trained with. max_new_tokens: of an answer.
+    Columns: task, arm, off (the share of neurons that the arm turns off), measure, value, low, high, n; measures are
+    those of :func:`score`.
+    scale: of the soft gates (None: the one they were trained with).
+    n_random: number of random masks for each threshold, with as many neurons off in every layer as the hard gates.
+    controls: scores of all neurons, by name. Each adds a mask that turns off the lowest scores, in the same numbers.
+    losses, max_new_tokens: see :func:`score`. seed: of the random masks.
     Raises ZkitError for no tasks, gates that do not fit the model, and thresholds outside (0, 1).
     """
     if not tasks:
@@ -197,10 +199,11 @@ def evaluate(
 
 
 def area_between(off: Sequence[float], forgotten: Sequence[float], damage: Sequence[float]) -> float:
-    """Area between the drop of recall and the drop of reasoning over the share of neurons off, by trapezoids.
+    """Mean of ``forgotten`` - ``damage`` (the drops of recall and of reasoning) over the share of neurons off.
 
-    It is 1 for gates that forget everything and damage nothing as soon as one neuron is off, and 0 for blind ones.
-    Raises ZkitError for fewer than two shares.
+    It is the area between the two curves, by trapezoids, over the range of the shares: 1 for gates that forget
+    everything and damage nothing at every share, and 0 if both drops are always equal. Raises ZkitError for fewer than
+    two different shares.
     """
     if len(set(off)) < 2:
         raise ZkitError("an area needs at least two different shares of neurons off")
@@ -224,7 +227,7 @@ def drift(
 def drift_by_text(
     model: Model, texts: Sequence[Text], factors: Float[Tensor, "n_layers d_mlp"], chat: bool = True
 ) -> tuple[list[float], list[float]]:
-    """The same two figures of every text, in the order of ``texts``."""
+    """The two values of :func:`drift` for every text, in the order of ``texts``. Raises ZkitError for no texts."""
     if not texts:
         raise ZkitError("drift is measured on texts; the list is empty")
     encoded = tokens(model, texts, chat)
@@ -254,8 +257,9 @@ def relearn(
 ) -> pd.DataFrame:
     """Train a copy of all weights on ``texts`` and score ``tasks`` after each number of steps in ``budget``.
 
-    Give a model with its gates folded in; the model given is left alone. The texts' order depends on the seed alone, so
-    that models compare at equal budget. Columns: step, and those of :func:`zkit.gating.evaluation.score`.
+    Give a model with its gates folded in; it is not changed. Columns: step, and those of :func:`score`.
+    learning_rate: of AdamW. texts_per_step: drawn without replacement in each step. chat: whether texts go through the
+    chat template. seed: of the draws, which depend on nothing else, so that models are compared on the same texts.
     The copy is float32. Raises ZkitError for no texts, a budget that is empty or negative, and inside a block that
     edits the model.
     """

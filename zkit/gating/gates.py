@@ -22,10 +22,10 @@ OFF_FRACTIONS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class Gates:
-    """Gates lambda = sigmoid(logits), [n_layers, d_mlp]; ``note`` says how they were made and travels with the file.
+    """Gates lambda = sigmoid(logits), [n_layers, d_mlp]; ``note`` says how they were made and is saved with them.
 
     Source: the cards of the Qwen3 lambda gates. Raises ZkitError for logits that are not finite or not two-dimensional,
-    and for tensors that are not dense floating numbers.
+    and for tensors that are not dense floating-point.
     """
 
     logits: Float[Tensor, "n_layers d_mlp"]
@@ -59,7 +59,7 @@ class Gates:
 
     @property
     def _exact(self) -> Float[Tensor, "n_layers d_mlp"]:
-        """The values in double precision, in which those near 1 differ and only a negative logit is below 0.5."""
+        """The values in float64, in which values near 1 remain different and exactly negative logits are below 0.5."""
         return self.logits.double().sigmoid()
 
     @property
@@ -68,7 +68,7 @@ class Gates:
         return tuple(self.threshold(off) for off in OFF_FRACTIONS)
 
     def threshold(self, off: float) -> float:
-        """The threshold below which a share ``off`` of all gates lies, as nearly as equal gates allow.
+        """The threshold that turns off a share ``off`` of all gates, or nearly so if some gates are equal.
 
         Raises ZkitError unless 0 < off < 1.
         """
@@ -79,7 +79,7 @@ class Gates:
         return float((ranked[k] + ranked[k + 1]) / 2)
 
     def off(self, threshold: float) -> Bool[Tensor, "n_layers d_mlp"]:
-        """Which neurons a hard gate turns off: those with lambda < threshold. ZkitError for one outside (0, 1)."""
+        """Which neurons a hard gate turns off: lambda < threshold. Raises ZkitError for a threshold outside (0, 1)."""
         if not 0 < threshold < 1:
             raise ZkitError(
                 f"a threshold compares with gates between 0 and 1; got {threshold}. For a share of neurons, "
@@ -92,7 +92,7 @@ class Gates:
         return float(self.off(threshold).double().mean())
 
     def statistics(self) -> dict[str, Any]:
-        """What ``gate_stats.json`` says: counts, moments of lambda, the five thresholds with their off-fractions."""
+        """The contents of ``gate_stats.json``: counts, moments of lambda, the five thresholds with off-fractions."""
         values = self._exact
         return {
             "total_gates": values.numel(),
@@ -107,7 +107,9 @@ class Gates:
         }
 
     def check(self, model: Model) -> None:
-        """Raise ZkitError unless the gates have the model's shape and, if their note names weights, these weights."""
+        """Raise ZkitError unless the gates have the model's shape and the weights' digest in their note, if any, is
+        that of the model.
+        """
         n, width = model.n_layers, model.width("mlp_act")
         if (self.n_layers, self.d_mlp) != (n, width):
             raise ZkitError(
@@ -128,14 +130,14 @@ class Gates:
 
 
 def initial_logits(n_layers: int, d_mlp: int, std: float = 0.1, seed: int = 0) -> Float[Tensor, "n_layers d_mlp"]:
-    """The draw that training starts from: independent normal logits. Raises ZkitError for a negative ``std``."""
+    """The initial logits of a training, independent normal ones. Raises ZkitError for a negative ``std``."""
     if std < 0:
         raise ZkitError(f"a standard deviation cannot be negative; got {std}")
     return torch.randn(n_layers, d_mlp, generator=torch.Generator().manual_seed(seed)) * std
 
 
 def knowledge_neurons(gates: Gates, threshold: float = 0.5) -> dict[int, list[int]]:
-    """Layer -> the neurons with lambda below ``threshold``, what ``neuron_indices.json`` lists at 0.5."""
+    """Layer -> the neurons with lambda below ``threshold``; ``neuron_indices.json`` lists those for 0.5."""
     return {layer: row.nonzero().flatten().tolist() for layer, row in enumerate(gates.off(threshold))}
 
 

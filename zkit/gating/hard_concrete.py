@@ -1,4 +1,4 @@
-"""Gates that reach 0 and 1 and can still be trained: the hard concrete distribution.
+"""Gates that reach exactly 0 and 1 and can be trained by gradients: the hard concrete distribution.
 
 Source: Louizos, Welling and Kingma 2018, learning sparse networks through L0 regularisation, with their constants.
 """
@@ -16,17 +16,17 @@ BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 
 
 def sample(logits: Float[Tensor, "n_layers d_mlp"], generator: torch.Generator) -> Float[Tensor, "n_layers d_mlp"]:
-    """z = clip(sigmoid((log u - log(1 - u) + logit) / beta) (zeta - gamma) + gamma, 0, 1), u uniform."""
+    """Random gates z = clip(sigmoid((log u - log(1 - u) + logit) / beta) (zeta - gamma) + gamma, 0, 1), u uniform."""
     u = torch.rand(logits.shape, generator=generator).clamp(1e-6, 1 - 1e-6).to(logits.device)
     s = ((u.logit() + logits) / BETA).sigmoid()
     return (s * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def settled(logits: Float[Tensor, "n_layers d_mlp"]) -> Float[Tensor, "n_layers d_mlp"]:
-    """The gate without noise: clip(sigmoid(logit) (zeta - gamma) + gamma, 0, 1). It is one half at a logit of zero."""
+    """The gates without noise: clip(sigmoid(logit) (zeta - gamma) + gamma, 0, 1); one half at a logit of 0."""
     return (logits.sigmoid() * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def expected_off(logits: Float[Tensor, "n_layers d_mlp"]) -> Float[Tensor, ""]:
-    """The expected share of neurons that a sample puts at exactly 0: 1 - sigmoid(logit - beta log(-gamma / zeta))."""
+    """The expected share of gates that a sample puts at 0: the mean of 1 - sigmoid(logit - beta log(-gamma / zeta))."""
     return 1 - (logits - BETA * math.log(-GAMMA / ZETA)).sigmoid().mean()

@@ -1,6 +1,6 @@
-"""The data that the published gates were trained on, from the hub or a local copy, through the `datasets` extra.
+"""The data that the published gates were trained on, from the hub or a local copy. Needs the extra `data`.
 
-PopQA (Mallen et al. 2023) gives facts to forget, NuminaMath-CoT (Li et al. 2024) reasoning to retain.
+PopQA (Mallen et al. 2023) has facts to forget, NuminaMath-CoT (Li et al. 2024) reasoning to retain.
 """
 
 from __future__ import annotations
@@ -18,23 +18,29 @@ POPQA, NUMINA = "akariasai/PopQA", "AI-MO/NuminaMath-CoT"
 
 
 def popqa_texts(n: int | None = None, source: str = POPQA, split: str = "test", sentences: bool = False) -> list[Text]:
-    """The first ``n`` facts of PopQA (default: all) as texts to forget: a question and its object, which is marked.
+    """The first ``n`` facts of PopQA (default: all) as texts to forget: a question, and its answer marked as an entity.
 
-    With ``sentences`` the answer is a sentence about the subject, whose other words NKE can retain. source: the hub's
-    name or a folder of data files. Raises ZkitError without the extra, for a source that cannot be read, and for rows
-    of another form.
+    sentences: whether the text is a sentence about the subject instead, whose other words NKE can retain. source: the
+    hub's name or a folder of data files. Raises ZkitError without the extra, for a source that cannot be read, and for
+    rows without the expected texts.
     """
     return [_text(row, sentences) for row in _rows(source, split, n, ("question", "subj", "prop", "obj"))]
 
 
 def popqa_task(n: int | None = None, source: str = POPQA, split: str = "test", chat: bool = True) -> Task:
-    """The first ``n`` questions of PopQA with every answer that it accepts, to evaluate on; errors as `popqa_texts`."""
+    """The first ``n`` questions of PopQA with all answers that it accepts, to evaluate on.
+
+    Raises ZkitError without the extra, for a source that cannot be read, and for rows without the expected texts.
+    """
     rows = _rows(source, split, n, ("question", "possible_answers"))
     return Task("PopQA", tuple(Question(row["question"], _answers(row["possible_answers"])) for row in rows), chat)
 
 
 def numina_texts(n: int | None = None, source: str = NUMINA, split: str = "train") -> list[Text]:
-    """The first ``n`` problems of NuminaMath-CoT with their solutions, as texts to retain; errors as `popqa_texts`."""
+    """The first ``n`` problems of NuminaMath-CoT with their solutions, as texts to retain.
+
+    Raises ZkitError without the extra, for a source that cannot be read, and for rows without the expected texts.
+    """
     return [Text(row["problem"], row["solution"]) for row in _rows(source, split, n, ("problem", "solution"))]
 
 

@@ -1,4 +1,4 @@
-"""The published variants as named recipes; what their cards leave open is an option of every recipe."""
+"""The published variants as named recipes; choices that their cards do not state are options of every recipe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ GATES = ("sigmoid", "hard_concrete")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a training run depends on besides the model and the texts.
+    """Everything that a training run depends on besides the model and the texts.
 
-    The defaults are the published ones, those below the line our choices where the cards are silent.
+    Defaults are the published values, and below the first comment our choices where the cards state none.
     """
 
     variant: str
@@ -31,7 +31,7 @@ class Recipe:
     learning_rate: float = 1e-2  # cosine to zero
     epochs: float = 3.0  # passes over the forget texts
     init_std: float = 0.1
-    # silent cards
+    # not stated by the cards
     t_squared: bool = True
     reduction: str = "token"
     scope: str = "layer"
@@ -40,7 +40,7 @@ class Recipe:
     # the repaired trainer
     gate: str = "sigmoid"
     init_mean: float = 0.0
-    sparsity: float = 0.0  # price of the expected share of neurons off, as far as it is above off_target
+    sparsity: float = 0.0  # penalty on the expected share of neurons off above off_target
     off_target: float = 0.0
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Recipe:
         return asdict(self)
 
 
-# The cards of the baseline and of NKE name neither scale nor format: the mean and plain text are our choice.
+# The cards of the baseline and of NKE state neither scale nor format: the mean and plain text are our choice.
 VARIANTS = {
     "baseline": Recipe("baseline", "mean", 0.1, 0.5, 0.0, chat=False),
     "nke_w1p0": Recipe("nke_w1p0", "mean", 0.1, 0.5, 1.0, chat=False),
@@ -69,14 +69,16 @@ VARIANTS = {
     "chat_energy_optB": Recipe("chat_energy_optB", "energy", 1.0, 0.5, 0.1, chat=True),
     "chat_mean": Recipe("chat_mean", "mean", 0.1, 0.5, 0.0, chat=True),
 }
-# ours: gates that reach 0 and 1, so that what is trained is what is applied, and that pay for every neuron off beyond
-# a share; a margin at which a fact is no longer said, and not one at which its answer is driven out
+# Ours: gates that reach 0 and 1, so that they are trained as they are applied, with a penalty on every neuron off above
+# a share; beta is a loss at which a fact is no longer said, but its answer is not made as unlikely as possible.
 REPAIRED = Recipe("repaired", "none", 1.0, 0.7, 0.5, chat=True, beta=3.0, learning_rate=0.1, epochs=20.0,
                   gate="hard_concrete", init_mean=1.5, sparsity=1.0)  # fmt: skip
 
 
 def recipe(variant: str, **changes: Any) -> Recipe:
-    """A published variant or "repaired", with some options changed. ZkitError for an unknown variant or option."""
+    """A published variant or "repaired", with some options changed. Raises ZkitError for an unknown variant or option,
+    and for a value that :class:`Recipe` refuses.
+    """
     every = {**VARIANTS, REPAIRED.variant: REPAIRED}
     if variant not in every:
         raise ZkitError(f"unknown variant {variant!r}; choose one of {', '.join(every)}")

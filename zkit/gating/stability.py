@@ -1,4 +1,4 @@
-"""Do two trainings find the same neurons? Overlaps and correlations, beside chance and what the first draw gives."""
+"""Whether two trainings find the same neurons: overlaps and correlations, compared with chance and initial logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zkit.gating.gates import Gates, initial_logits
 
 
 def jaccard(a: Bool[Tensor, "n_layers d_mlp"], b: Bool[Tensor, "n_layers d_mlp"]) -> float:
-    """Neurons in both sets over neurons in either. Raises ZkitError if both are empty."""
+    """Number of neurons in both sets over number of neurons in either. Raises ZkitError if both are empty."""
     either = int((a | b).sum())
     if not either:
         raise ZkitError("two empty sets of neurons have no overlap to speak of; raise the threshold")
@@ -25,7 +25,7 @@ def jaccard(a: Bool[Tensor, "n_layers d_mlp"], b: Bool[Tensor, "n_layers d_mlp"]
 
 
 def chance_jaccard(off: float) -> float:
-    """What two independent sets of a share ``off`` of many neurons overlap by: off / (2 - off)."""
+    """Expected Jaccard overlap of two independent sets of a share ``off`` of many neurons: off / (2 - off)."""
     return off / (2 - off)
 
 
@@ -41,7 +41,7 @@ def correlation(a: Float[Tensor, "n_layers d_mlp"], b: Float[Tensor, "n_layers d
 
 
 def first_draw(gates: Gates) -> Float[Tensor, "n_layers d_mlp"]:
-    """The logits that training started from, drawn again by the gates' own recipe. ZkitError for gates without one."""
+    """The logits that training started from, drawn again by the recipe in the gates' note. ZkitError without one."""
     made = gates.note.get("recipe")
     if not made:
         raise ZkitError("these gates do not record the recipe they were trained by, so their first draw is not known")
@@ -49,25 +49,27 @@ def first_draw(gates: Gates) -> Float[Tensor, "n_layers d_mlp"]:
 
 
 def noise_std(init_std: float) -> float:
-    """The spread of lambda that the first draw alone gives: init_std times sigmoid'(0) = 1/4, to first order."""
+    """Standard deviation of lambda under the initial logits: init_std times sigmoid'(0) = 1/4, to first order."""
     return init_std / 4
 
 
 def learned_share(gates: Gates, initial: Float[Tensor, "n_layers d_mlp"]) -> float:
-    """Share of the logits' variance that the first draw does not explain: 1 - correlation^2."""
+    """Share of the logits' variance that the initial logits do not explain: 1 - correlation^2."""
     return 1 - correlation(gates.logits, initial) ** 2
 
 
 def expected_correlation(gate_std: float, init_std: float) -> float:
-    """Correlation with the first draw if what is learned is independent of it: initial over final spread of logits.
+    """Correlation of final with initial logits if the learned change is independent of the initial logits.
 
-    The logits' spread is read off the gates' as ``gate_std`` times 4, to first order.
+    It is the ratio of the initial to the final standard deviation of the logits. The latter is taken as 4 times
+    ``gate_std``, the standard deviation of lambda, to first order.
     """
     return min(1.0, noise_std(init_std) / gate_std) if gate_std else math.nan
 
 
 def agreement(runs: Sequence[Gates], offs: Sequence[float]) -> pd.DataFrame:
-    """Every pair of runs: the overlap of their off sets at each share, with chance, and their rank correlation.
+    """For every pair of runs the overlap of the neurons that are off at each share, that expected by chance, and the
+    rank correlation of the logits.
 
     Raises ZkitError for fewer than two runs or runs of different shapes.
     """

@@ -1,4 +1,4 @@
-"""Texts to forget and to retain, as tokens with their entities marked, and what the model says at them."""
+"""Texts to forget and to retain, as tokens with their entities marked, and the model's logits for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zkit.packing import packed
 
 @dataclass(frozen=True)
 class Text:
-    """A text after a prompt, with the character spans [start, stop) of its entities."""
+    """A text that follows a prompt, with the character spans [start, stop) of its entities."""
 
     prompt: Prompt
     text: str
@@ -60,11 +60,12 @@ _LINE = (
 
 
 def read_jsonl(path: str | Path) -> list[Text]:
-    """Texts from a file as described above; other fields of a line are not read.
+    """Texts from a file with a JSON object on each line: "text", "prompt" and "entity"; other fields are ignored.
 
-    Raises ZkitError with the number of the line for bad JSON, a missing or empty text, a prompt that is neither a
-    string nor a conversation, and an entity that is no string or does not occur in its text; for a file without lines,
-    and as :func:`zkit.reading.read_text` does.
+    prompt: a string or a list of messages, empty by default. entity: a string or a list of strings that occur in the
+    text, which are marked. Raises ZkitError with the number of the line for bad JSON, a missing or empty text, a prompt
+    that is neither a string nor a conversation, and an entity that is no string or does not occur in its text; and for
+    a file that is missing, too large, not text or without lines.
     """
     path = located(path, "file of texts", "give a JSONL file")
     found = []
@@ -83,9 +84,10 @@ def read_jsonl(path: str | Path) -> list[Text]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text in tokens. Position ``start + i`` of ``ids`` holds token i of the text; ``entity`` marks which are known.
+    """A text in tokens. Position ``start + i`` of ``ids`` holds token i of the text; ``entity[i]``: whether it belongs
+    to an entity.
 
-    Tokens of the text that nothing comes before are not counted: there is nothing to predict them from.
+    Without a prompt, the first token of the text is not counted: there is nothing before it to predict it from.
     """
 
     ids: list[int]
@@ -96,8 +98,8 @@ class Tokens:
 def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Tokens]:
     """The texts in tokens: through the chat template with its end of turn, or as plain text.
 
-    A token is an entity's if it overlaps a marked span. Raises ZkitError for a conversation without the chat template,
-    a text without a prompt through it, an empty text, and marked spans that no counted token overlaps.
+    A token belongs to an entity if it overlaps a marked span. Raises ZkitError for a conversation with ``chat=False``,
+    a text without a prompt with ``chat=True``, an empty text, and marked spans that no counted token overlaps.
     """
     found = []
     for text in texts:
@@ -128,9 +130,10 @@ def tokens(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Token
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded tokens; ``targets`` marks the positions whose next token counts, the rest is in row order.
+    """Right-padded tokens of several texts.
 
-    ``labels`` are those next tokens, ``row`` the row each belongs to, ``entity`` whether it is an entity's.
+    targets: marks the positions whose next token is counted. The others have an entry for each target, in row order.
+    labels: the next token. row: the target's row. entity: whether the next token belongs to an entity.
     """
 
     ids: Int[Tensor, "rows seq"]
@@ -141,7 +144,7 @@ class Batch:
 
 
 def batch(rows: Sequence[Tokens], pad: int, device: torch.device) -> Batch:
-    """Pad texts to one batch; causal attention keeps the pads from touching anything before them."""
+    """Pad texts to one batch, on the right: with causal attention, padding does not affect the tokens before it."""
     ids = torch.full((len(rows), max(len(row.ids) for row in rows)), pad)
     targets = torch.zeros(ids.shape, dtype=torch.bool)
     for i, row in enumerate(rows):
@@ -161,7 +164,7 @@ CACHE_BYTES = 1 << 30
 
 
 def target_logits(model: Model, rows: Batch) -> Float[Tensor, "targets vocab"]:
-    """Logits at the targets alone, edits in force."""
+    """Logits at the targets only, with the edits in force. Raises ZkitError for a model that caps its logits."""
     if getattr(model.hf.config, "final_logit_softcapping", None):
         raise ZkitError(f"{model.id!r} caps its logits, which gates do not know how to measure; use Qwen or Llama")
     states = model.decoder(input_ids=rows.ids, use_cache=False).last_hidden_state
@@ -169,9 +172,9 @@ def target_logits(model: Model, rows: Batch) -> Float[Tensor, "targets vocab"]:
 
 
 def known_texts(model: Model, texts: Sequence[Text], chat: bool = True) -> list[Text]:
-    """The texts whose entities the model knows: each of their tokens is the most probable one where it stands.
+    """The texts whose entities the model knows: each token of an entity is the most probable one at its place.
 
-    The forget loss has no gradient on the others. Raises ZkitError if no text is left.
+    On the others the forget loss has almost no gradient. Raises ZkitError if no text is left.
     """
     encoded = tokens(model, texts, chat)
     kept = []
@@ -186,7 +189,11 @@ def known_texts(model: Model, texts: Sequence[Text], chat: bool = True) -> list[
 
 
 class BaseLogits:
-    """The ungated model's logits at the targets: computed once for all texts if they fit, else at every step."""
+    """The ungated model's logits at the targets: computed once if they fit into CACHE_BYTES, else at every step.
+
+    texts: the forget texts, the first ``n_forget``, then the retain texts. forget_too: whether logits of the forget
+    texts are needed.
+    """
 
     def __init__(self, model: Model, texts: Sequence[Tokens], n_forget: int, forget_too: bool) -> None:
         self.model, self.texts = model, texts
@@ -209,7 +216,7 @@ class BaseLogits:
             return target_logits(self.model, rows).float()
 
     def logits(self, chosen: list[int], rows: Batch) -> Float[Tensor, "targets vocab"]:
-        """Base logits of a batch's targets; of texts that need none, zeros."""
+        """Base logits of a batch's targets; those of texts that need none may be zeros."""
         if self.cache is None:
             return self._run(rows)
         some = next(iter(self.cache.values()))

@@ -1,4 +1,4 @@
-"""Train gates: which texts a step reads, what a run goes on from when it was interrupted, and the run itself."""
+"""Train gates: the texts of each step, the checkpoint of an interrupted run, and the run itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from zkit.tensor_files import check_shapes, read_state
 
 @dataclass(frozen=True)
 class Plan:
-    """Indices of forget and retain texts by step; each passes through all of its texts before it repeats one."""
+    """Indices of forget and retain texts by step, in random order; no text is repeated before all others were used."""
 
     n_forget: int
     n_retain: int
@@ -43,7 +43,7 @@ class Plan:
     seed: int
 
     def steps(self, epochs: float) -> int:
-        """Steps in so many passes over the forget texts."""
+        """Number of steps in so many passes over the forget texts."""
         return max(1, math.ceil(epochs * self.n_forget / self.forget_per_step))
 
     def at(self, step: int) -> tuple[list[int], list[int]]:
@@ -63,7 +63,7 @@ class Plan:
 
 
 CHECKPOINT = "checkpoint.pt"
-_MOMENTS = {"step": (), "exp_avg": None, "exp_avg_sq": None}  # of Adam, with their shapes; None: that of the logits
+_MOMENTS = {"step": (), "exp_avg": None, "exp_avg_sq": None}  # Adam's state -> shape (None: that of the logits)
 
 
 _Rows = Annotated[list[dict[str, float]], Field(fail_fast=True)]
@@ -71,8 +71,9 @@ _Rows = Annotated[list[dict[str, float]], Field(fail_fast=True)]
 
 @dataclass
 class Step:
-    """The log of one step: the terms (F, R, N) and their weighted sum with the price of the neurons expected off, the
-    entities' loss, that expected share (0 unless it has a price), mean and spread of lambda."""
+    """The log of one step. loss: the weighted sum of forget (F), retain (R) and nke (N), plus the penalty on the
+    expected share of neurons off. entity_loss: nats per token. off: that expected share (0 without a penalty). mean,
+    std: of lambda = sigmoid(logit)."""
 
     step: int
     loss: float
@@ -87,7 +88,7 @@ class Step:
 
 @dataclass
 class Progress:
-    """What a run goes on from: whose it is, its logits, Adam's moments of them ({} before the first step), its log."""
+    """The state of a run. identity: recipe, digests of model and texts. moments: Adam's, {} before the first step."""
 
     identity: dict[str, Any]
     logits: Float[Tensor, "n_layers d_mlp"]
@@ -95,16 +96,16 @@ class Progress:
     log: list[Step]
 
     def save(self, folder: Path) -> None:
-        """Write ``checkpoint.pt`` into ``folder``, whole or not at all. ZkitError if it cannot be written."""
+        """Write ``checkpoint.pt`` into ``folder``, whole or not at all. Raises ZkitError if it cannot be written."""
         whole = io.BytesIO()
         torch.save({**vars(self), "log": [vars(row) for row in self.log]}, whole)
         writing.write(folder / CHECKPOINT, whole.getvalue())
 
     @classmethod
     def load(cls, folder: Path, identity: Mapping[str, Any], shape: tuple[int, int], steps: int) -> Progress:
-        """Inverse of :meth:`save`, for the run of this ``identity`` with logits of this shape and so many steps.
+        """Inverse of :meth:`save`, for a run of this ``identity``, logits of this ``shape`` and so many ``steps``.
 
-        Raises ZkitError for a damaged or foreign checkpoint, and one of another run, naming what differs.
+        Raises ZkitError for a damaged or foreign checkpoint, and one of another run, naming the difference.
         """
         path = folder / CHECKPOINT
         state = read_state(path)
@@ -152,13 +153,16 @@ def train(
     progress: bool = True,
     **changes: Any,
 ) -> Gates:
-    """Gates trained by a published variant, whose options ``changes`` may change (see :class:`Recipe`).
+    """Gates trained by a published variant (:func:`zkit.gating.recipe`).
 
-    out: a folder for ``checkpoint.pt`` and ``log.jsonl``; with ``resume`` the run goes on along the same curve. The
-    gates' note holds the recipe, the model's weights, the texts' hash and the curve as means over stretches of steps.
+    forget, retain: the texts. changes: options of the recipe that differ from the variant's (see :class:`Recipe`).
+    out: a folder for ``checkpoint.pt`` and ``log.jsonl`` (None: none is written). resume: whether to continue the run
+    in ``out``; the result is that of an uninterrupted run. save_every: steps between checkpoints. progress: whether to
+    show a bar.
+    The gates' note holds the recipe, the digests of model and texts, and the log as means over intervals of steps.
     Raises ZkitError for no texts, forget texts without a marked entity, unknown variants and options, a checkpoint of
-    another run, a fresh run in a folder that holds one, a folder that cannot be written to (told before anything is
-    computed), and a loss that is not finite (the log is kept).
+    another run, a new run in a folder that holds one, a folder that cannot be written to (before anything is computed),
+    and a loss that is not finite (the log is kept).
     """
     run = Run(model, forget, retain, recipe(variant, **changes), None if out is None else Path(out), resume)
     run.advance(save_every=save_every, progress=progress)
@@ -166,7 +170,12 @@ def train(
 
 
 class Run:
-    """A training run; ``advance`` it and take its ``gates``."""
+    """A training run; call ``advance`` and then ``gates``.
+
+    forget, retain, out, resume: see :func:`train`. Raises ZkitError for no texts, forget texts without a marked entity,
+    a folder that cannot be written to, and a checkpoint that is missing with ``resume``, there without it, or of
+    another run.
+    """
 
     def __init__(
         self,
@@ -227,7 +236,7 @@ class Run:
             self.log = before.log
 
     def save(self) -> None:
-        """Write checkpoint and log into ``out``, each whole or not at all."""
+        """Write checkpoint and log into ``out``, if given, each whole or not at all."""
         if self.out is None:
             return
         moments = self.optimizer.state_dict()["state"].get(0, {})
@@ -239,7 +248,7 @@ class Run:
             writing.write(self.out / LOG, "".join(json.dumps(vars(row)) + "\n" for row in self.log))
 
     def advance(self, until: int | None = None, save_every: int = 50, progress: bool = True) -> None:
-        """Train up to step ``until`` (default: the last)."""
+        """Train up to step ``until`` (default: the last). Raises ZkitError for a loss that is not finite."""
         last = self.steps if until is None else min(until, self.steps)
         with tqdm(total=last, initial=len(self.log), desc=self.recipe.variant, disable=not progress) as bar:
             while len(self.log) < last:
@@ -247,7 +256,7 @@ class Run:
                 bar.update()
                 bar.set_postfix(loss=f"{self.log[-1].loss:.3f}", entity=f"{self.log[-1].entity_loss:.2f}")
                 if not math.isfinite(self.log[-1].loss):
-                    self._write_log()  # the checkpoint before it stands
+                    self._write_log()  # the last checkpoint remains
                     raise ZkitError(
                         f"the loss of step {len(self.log)} is not finite; load the model in float32 or bfloat16, "
                         "or lower learning_rate"
@@ -277,13 +286,13 @@ class Run:
         return Step(step + 1, loss, f, r, n, ce, float(off.detach()), float(values.mean()), float(values.std()))
 
     def factors(self, step: int) -> Float[Tensor, "n_layers d_mlp"]:
-        """What the neurons are multiplied by at a step of training."""
+        """The factors of the neurons at a step of training."""
         if self.recipe.gate == "hard_concrete":
             return hard_concrete.sample(self.logits, torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step))
         return rescaled(self.logits.sigmoid(), self.recipe.scale, self.recipe.scope)
 
     def _backward(self, chosen: list[int], counts: _Counts, step: int) -> Float[Tensor, " 4"]:
-        """Add the gradient of one padded batch; returns its shares of F, R, N and of the entities' loss."""
+        """Add the gradient of one padded batch; returns its contributions to F, R, N and the entities' loss."""
         of, model = self.recipe, self.model
         rows = batch([self.texts[i] for i in chosen], int(model.tokenizer.pad_token_id), model.device)
         base = self.base.logits(chosen, rows)
@@ -307,7 +316,7 @@ class Run:
         return (terms * shares).detach().cpu()
 
     def gates(self) -> Gates:
-        """The gates as they are now, with a note on how they came about."""
+        """The current gates, with a note on how they were made."""
         note = {
             "variant": self.recipe.variant,
             "scale": self.recipe.scale,
@@ -323,7 +332,7 @@ class Run:
 
 
 class _Counts:
-    """How many tokens (or texts) of each kind a step has, so that batches add up to the step's means."""
+    """Numbers of tokens (or texts) of each kind in a step: weights with which batches add up to the step's means."""
 
     def __init__(self, forget: Sequence[Tokens], retain: Sequence[Tokens], of: Recipe) -> None:
         self.by_token = of.reduction == "token"
@@ -340,7 +349,7 @@ class _Counts:
 
 
 def thin(log: Sequence[dict[str, float]], points: int = LOG_POINTS) -> list[dict[str, float]]:
-    """The log as at most ``points`` means over equal stretches; ``step`` is the last step of each."""
+    """The log as at most ``points`` means over equal intervals of steps; ``step`` is the last step of each."""
     size = max(1, -(-len(log) // points))
     stretches = [log[i : i + size] for i in range(0, len(log), size)]
     means = [{key: round(sum(row[key] for row in part) / len(part), 6) for key in part[0]} for part in stretches]

@@ -1,7 +1,7 @@
-"""Phase 3: is a subspace Z, taken from attention weights, where reasoning happens whatever the language?
+"""Phase 3: whether reasoning, in any language, takes place in a subspace Z that is computed from attention weights.
 
-Source: the Phase 3 specification (causal identification of Z, Qwen2.5-3B). Tensors in, tensors out; only ``weights``
-sees a model.
+Source: the Phase 3 specification (causal identification of Z, Qwen2.5-3B). Functions take and return tensors; only
+``weights`` uses a model.
 """
 
 from zkit.phase3.kernels import mmd2

@@ -1,10 +1,10 @@
-"""Experiment C: which coordinates of the stream do two languages share, by the lengthscales of an ARD kernel?
+"""Experiment C: which coordinates of the residual stream two languages share, by the lengthscales of an ARD kernel.
 
-Source: the Phase 3 specification, C.3 to C.5, whose objective is :func:`literal`. With every lengthscale endless all
-tokens look alike and MMD^2 and penalty are zero; no MMD^2 is less but by the noise of its estimate, so that what keeps
-a finite lengthscale fits noise. :func:`shared` asks the question so that it has an answer. The weights of the
-coordinates are shares of one budget, so that none can grow or vanish for nothing; different problems have to stay
-apart, so that seeing nothing does not pay; and an entropy term moves the weights from the uniform for a reason only.
+Source: the Phase 3 specification, C.3 to C.5, whose objective is :func:`literal`. If every lengthscale is infinite, all
+tokens look alike, and MMD^2 and penalty are 0. The true MMD^2 is never below 0, only its estimate is, by noise. So a
+lengthscale that stays finite fits noise. :func:`shared` has a meaningful optimum: the weights of the coordinates have a
+fixed sum, so no single one can grow or vanish without cost; different problems must remain apart, so a kernel for which
+all tokens look alike gains nothing; and an entropy term keeps the weights uniform unless the data favour others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from zkit.phase3.kernels import Clouds, median_distance, positive
 from zkit.subspaces import Subspace
 
 _FAR = 120.0
-"""Squared distance from which on k, then below 1e-26, counts as zero: subnormal numbers make a step slow."""
+"""Squared distance from which on k, there below 1e-26, is set to 0, because subnormal numbers are slow."""
 
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """What an optimiser passed through: at ``steps`` the parameter [n, d], the summed MMD^2 and the penalty [n]."""
+    """The path of an optimiser: at ``steps``, the log lengthscales, the summed MMD^2 and the penalty."""
 
     steps: list[int]
     log_lengthscale: Float[Tensor, "n d"]
@@ -50,8 +50,9 @@ def literal(
 ) -> Descent:
     """min over l of sum_i MMD^2(zh_i, en_i; l) + strength * sum_j 1 / l_j, by Adam on log l, as specified.
 
-    ``start`` is the first log l; the last step is always recorded. Raises ZkitError for clouds that are not pairs, a
-    start of another width, and an objective that is not finite, naming the step.
+    zh, en: the clouds of the two languages, row i of both being problem i. start: the first log l. steps, lr: of Adam.
+    every: how often a step is recorded; the last one always is. Raises ZkitError for clouds that are not pairs, a start
+    of another width, and an objective that is not finite, naming the step.
     """
     if start.shape != zh.states.shape[-1:]:
         raise ZkitError(f"start has shape {tuple(start.shape)}, but the clouds have d = {zh.states.shape[-1]}")
@@ -74,22 +75,22 @@ def literal(
 
 
 def from_mask(space: Subspace, epsilon: float = 1e-6) -> Float[Tensor, " d"]:
-    """The specified start, log l_j = -log(energy of coordinate j in Z + epsilon): small lengthscales where Z lies."""
+    """The specified start, log l_j = -log(energy of coordinate j in Z + epsilon): small for the coordinates of Z."""
     return -(space.basis.square().sum(0) + epsilon).log()
 
 
 def lengthscale(weights: Float[Tensor, " d"], scale: float) -> Float[Tensor, " d"]:
-    """l_j = scale / sqrt(d w_j): for uniform weights the same ``scale`` everywhere; endless for a weight of zero."""
+    """l_j = scale / sqrt(d w_j): equal to ``scale`` for uniform weights, infinite for a weight of 0."""
     return scale / (len(weights) * weights).sqrt()
 
 
 def contrast(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"], shifts: int = 2) -> Tensor:
     """mean_i MMD^2(zh_i, en_i) - mean MMD^2 of two different problems in one language, under one kernel.
 
-    The terms within one cloud are in both means and cancel, so that nothing is won by making the tokens of a prompt
-    alike: -2 <zh_i, en_i> + <zh_i, zh_j> + <en_i, en_j> is left, <.,.> being the mean of k over the tokens of two
-    prompts. Another problem is the next one of the list, and so on, ``shifts`` of them: with all, the cost would be
-    quadratic. Raises ZkitError for clouds that are not pairs, and for fewer problems than ``shifts`` + 1.
+    The terms within one cloud occur in both means and cancel, so making the tokens of a prompt alike gains nothing.
+    What remains is -2 <zh_i, en_i> + <zh_i, zh_j> + <en_i, en_j>, where <.,.> is the mean of k over the tokens of two
+    prompts. Problem i is compared with the next ``shifts`` problems of the list, because comparing it with all would
+    have quadratic cost. Raises ZkitError for clouds that are not pairs, and for fewer than ``shifts`` + 1 problems.
     """
     return contrasted(zh, en, shifts)(lengthscale)
 
@@ -104,13 +105,16 @@ def shared(
     lr: float = 0.05,
     shifts: int = 2,
 ) -> Float[Tensor, " d"]:
-    """The weights of the coordinates, of sum 1: large where a problem is the same in both languages and others are not.
+    """Weights of the coordinates, of sum 1: large where translations of a problem agree and other problems differ.
 
-    min over w on the simplex of contrast(l(w)) + temperature * KL(w | uniform), by Adam on log w from ``start``
-    (weights; uniform if None); l(w) is :func:`lengthscale` with the median distance as scale. It ends when no weight
-    has moved by a hundredth of an equal share within ten steps, or after ``most`` steps. A coordinate that never
-    varies has no say and keeps its share. Raises ZkitError for a start that is no distribution, a temperature that is
-    not positive, clouds that are not pairs, fewer problems than ``shifts`` + 1 and clouds that are all one point.
+    The minimum over w on the simplex of contrast(l(w)) + temperature * KL(w | uniform), by Adam on log w, where l(w) is
+    :func:`lengthscale` with the median distance as scale.
+    zh, en: clouds, row i of both being problem i. start: the first weights (None: uniform). lr: of Adam. shifts: of
+    :func:`contrast`. most: largest number of steps; it ends earlier when within ten steps no weight has changed by a
+    hundredth of an equal share.
+    A coordinate that never varies does not affect the contrast. Raises ZkitError for a start that is no distribution, a
+    temperature that is not positive, clouds that are not pairs, fewer than ``shifts`` + 1 problems, and clouds in which
+    most tokens coincide.
     """
     d = zh.states.shape[-1]
     if not temperature > 0:
@@ -152,7 +156,9 @@ def mmd2_sum(zh: Clouds, en: Clouds) -> WeighedKernel:
 
 
 def contrasted(zh: Clouds, en: Clouds, shifts: int) -> WeighedKernel:
-    """:func:`contrast` as a function of the lengthscales."""
+    """:func:`contrast` as a function of the lengthscales. Raises ZkitError for the input that it refuses: clouds that
+    are not pairs, and too few problems.
+    """
     if len(zh) <= shifts:
         raise ZkitError(f"{len(zh)} problems have no {shifts} others each; take more problems, or fewer shifts")
     clouds, n = _together(zh, en), len(zh)
@@ -167,10 +173,10 @@ def contrasted(zh: Clouds, en: Clouds, shifts: int) -> WeighedKernel:
 
 
 class WeighedKernel:
-    """sum_b share_b sum over the tokens x of a cloud and y of another of k_l(x, y), as a function of l.
+    """sum_b share_b sum_x,y k_l(x, y) over the tokens x of cloud left_b and y of cloud right_b, as a function of l.
 
-    A token is not compared with itself. With W = share * k the slope for log l_j is sum W (x_j - y_j)^2 / l_j^2, that
-    is, products of W with the clouds: autograd would keep several copies of them.
+    A token is not compared with itself. With W = share * k the derivative with respect to log l_j is
+    sum W (x_j - y_j)^2 / l_j^2. It is computed by products of W with the clouds, of which autograd would keep copies.
     """
 
     def __init__(
@@ -208,7 +214,7 @@ class _Weighed(torch.autograd.Function):
 
 
 def _together(zh: Clouds, en: Clouds) -> Clouds:
-    """The clouds of both languages in one batch, the Chinese first. ZkitError unless row i of both is problem i."""
+    """The clouds of both languages in one batch, Chinese first. ZkitError for different numbers or widths of clouds."""
     if len(zh) != len(en) or en.states.shape[-1] != zh.states.shape[-1]:
         raise ZkitError(
             f"row i of both is problem i: got {len(zh)} of {zh.states.shape[-1]} dimensions and {len(en)} of "
@@ -218,5 +224,5 @@ def _together(zh: Clouds, en: Clouds) -> Clouds:
 
 
 def effective_number(weights: Float[Tensor, " d"]) -> float:
-    """exp of the entropy of the weights: how many coordinates share the budget."""
+    """exp of the entropy of the weights: the effective number of coordinates that they are spread over."""
     return float(torch.special.entr(weights).sum().exp())

@@ -1,10 +1,10 @@
-"""Experiment D: does a linear map lead from the states of a problem in one language to those in the other?
+"""Experiment D: whether a linear map takes the states of a problem in one language to those in the other.
 
-Source: the Phase 3 specification, D. Its figure is R^2 on the problems that the map was fitted to, which is 1 for pure
-noise as soon as there are as many directions as problems. What counts is Q^2, on problems left out.
+Source: the Phase 3 specification, D. It reports R^2 on the problems that the map was fitted to, which is 1 even for
+noise if there are at least as many directions as problems. So the measure here is Q^2, on problems left out.
 
-States may have leading dimensions (subspaces, or pairings drawn anew): what depends on x alone is then computed once,
-and the rest in batches.
+States may have leading dimensions (subspaces, or random pairings). What depends on x alone is then computed once, and
+the rest in batches.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from zkit.stats import permutation_p
 
 Fit = Callable[..., Tensor]
 Centre = Literal["own", "common", "none"]
-"""What is subtracted: the mean of each language, one mean of both (so that the map has to carry the language), nothing.
-
-Means are those of the problems that a map is fitted to."""
-PENALTIES = tuple(10.0**e for e in range(-4, 5))  # of ridge, times the mean squared length of the states
-INNER = 5  # folds of those problems, for the choice of a penalty
-_AT_A_TIME = 100_000  # entries of the maps for the pairings of one batch
+"""What is subtracted from states: each language's mean, the mean of both (the map then has to represent the difference
+between languages), or nothing. Means are over the problems that a map is fitted to."""
+PENALTIES = tuple(10.0**e for e in range(-4, 5))  # of ridge, in units of the mean squared norm of the states
+INNER = 5  # folds of the problems that a map is fitted to, for the choice of a penalty
+_AT_A_TIME = 100_000  # most entries of all maps in one batch of pairings
 
 
 def linear(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "*batch k m"]:
-    """W = argmin |y - x W|_F, the shortest where there are several (N < k, where the normal equations are singular)."""
+    """W = argmin |y - x W|_F, of least norm if it is not unique (for N < k the normal equations are singular)."""
     return torch.linalg.pinv(x) @ y
 
 
@@ -48,7 +47,10 @@ def normal_equations(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"]) -> Float[
 
 
 def ridge(penalty: float) -> Fit:
-    """W = argmin |y - x W|^2 + penalty * s |W|^2, with s the mean squared length of the rows of x."""
+    """The fit W = argmin |y - x W|^2 + penalty * s |W|^2, with s the mean squared norm of the rows of x.
+
+    Raises ZkitError for a penalty that is not positive.
+    """
     if not penalty > 0:
         raise ZkitError(f"a penalty is positive, got {penalty}; without one, use zkit.phase3.bridge.linear")
 
@@ -62,10 +64,10 @@ def ridge(penalty: float) -> Fit:
 def nested_ridge(
     x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"], groups: Sequence[Hashable] | None = None
 ) -> Float[Tensor, "*batch k m"]:
-    """Ridge whose penalty is chosen by five folds of the problems it is given, so that none left out is seen.
+    """Ridge with a penalty chosen by cross-validation in five folds of the given problems only.
 
-    ``groups`` (each problem for itself by default) are not taken apart by these folds either. Raises ZkitError for
-    fewer than two groups.
+    groups: the name of each problem's group, which stays in one fold (None: each problem is a group). Raises ZkitError
+    for fewer than two groups.
     """
     names = list(range(x.shape[-2])) if groups is None else list(groups)
     order = {name: i for i, name in enumerate(dict.fromkeys(names))}
@@ -85,7 +87,7 @@ def nested_ridge(
 def _ridges(
     x: Tensor, y: Tensor, penalties: Sequence[float]
 ) -> tuple[Float[Tensor, "*batch k r"], Float[Tensor, "n_penalties *batch r m"]]:
-    """W of each penalty as a product, of which only the second factor depends on it and on y."""
+    """W for each penalty as a product of two factors, of which only the second depends on the penalty and on y."""
     x = x[(None,) * (y.dim() - x.dim())]
     values, vectors = torch.linalg.eigh(x.mT @ x)
     size = x.square().sum((-2, -1)) / x.shape[-2]  # [*batch]
@@ -95,7 +97,7 @@ def _ridges(
 
 
 def _missed(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
-    """|y - x W|^2 of many W, [n_penalties, *batch], where possible from products of x and y that are as small as W."""
+    """|y - x W|^2 for many W, [n_penalties, *batch]; for N >= k from products of x and y of the size of W."""
     if x.shape[-2] < x.shape[-1]:
         return (y - x @ w).square().sum((-2, -1))
     explained = w * (2 * (x.mT @ y) - (x.mT @ x) @ w)
@@ -103,9 +105,9 @@ def _missed(x: Tensor, w: Tensor, y: Tensor) -> Tensor:
 
 
 def rotation(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "*batch k k"]:
-    """The orthogonal W nearest to y = x W: that of scipy.linalg.orthogonal_procrustes, which takes one pair at a time.
+    """The orthogonal W that minimises |y - x W|, as scipy.linalg.orthogonal_procrustes does for a single pair x, y.
 
-    Source: Schoenemann 1966. Raises ZkitError for fewer problems than directions, which leave a rotation undetermined.
+    Source: Schoenemann 1966. Raises ZkitError for fewer problems than directions, which do not determine a rotation.
     """
     if x.shape[-2] < x.shape[-1]:
         raise ZkitError(
@@ -116,19 +118,19 @@ def rotation(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> 
 
 
 def identity(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N k"]) -> Float[Tensor, "k k"]:
-    """W = I: the states of one language as they are."""
+    """W = I: predict the states of the other language by those of the first."""
     return torch.eye(x.shape[-1], dtype=x.dtype)
 
 
 def nothing(x: Float[Tensor, "*batch N k"], y: Float[Tensor, "*batch N m"]) -> Float[Tensor, "k m"]:
-    """W = 0: the mean of the other language, where states are centred; its Q^2 is 0."""
+    """W = 0: predict the mean of the other language, if each language is centred by its own mean; Q^2 is then 0."""
     return x.new_zeros(x.shape[-1], y.shape[-1])
 
 
 def r2(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"], fit: Fit, *, centre: Centre = "own") -> float:
-    """1 - |y - x W|^2 / |y - mean y|^2 on the problems that W is fitted to, as specified (there with centre="none").
+    """1 - |y - x W|^2 / |y - mean y|^2 on the problems that W is fitted to; the specification has centre="none".
 
-    Raises ZkitError as :func:`left_out` does.
+    Raises ZkitError for fewer than three problems, states that are not finite, and dimensions that do not vary.
     """
     _check(x, y, range(x.shape[-2]))
     shift, onto = means(x, y, centre)
@@ -144,10 +146,11 @@ def left_out(
     *,
     centre: Centre = "own",
 ) -> tuple[Float[Tensor, "*batch n_groups"], Float[Tensor, "*batch n_groups"]]:
-    """By group |y - predicted|^2 and |y - mean of the others|^2, each group predicted from a map fitted to the others.
+    """For each group |y - predicted|^2 and |y - mean of the others|^2, predicted by a map fitted to the other groups.
 
-    ``groups`` names what is left out together: problems of one answer, or each for itself. Raises ZkitError for fewer
-    than three problems or two groups, states that are not finite, and dimensions that do not vary over the problems.
+    x, y: states of the same problems. fit: such as :func:`linear`. groups: each problem's group, which is left out as a
+    whole: problems of the same answer, or single problems. centre: see :data:`Centre`. Raises ZkitError for fewer than
+    three problems or two groups, states that are not finite, and dimensions that do not vary over the problems.
     """
     _check(x, y, groups)
     missed, spread = [], []
@@ -170,9 +173,10 @@ def q2(
     *,
     centre: Centre = "own",
 ) -> float:
-    """1 - |y - predicted|^2 / |y - mean of the others|^2, summed over the groups of :func:`left_out`, as it raises.
+    """1 - |y - predicted|^2 / |y - mean of the others|^2, with both sums over all groups.
 
-    Below zero where the map does worse than the mean.
+    It is below 0 if the map predicts worse than the mean. x, y, fit, groups, centre: see :func:`left_out`. Raises
+    ZkitError for fewer than three problems or two groups, states that are not finite, and dimensions that do not vary.
     """
     missed, spread = left_out(x, y, fit, groups, centre=centre)
     return 1 - float(missed.sum() / spread.sum())
@@ -184,9 +188,9 @@ def orthogonality_error(w: Float[Tensor, "k k"]) -> float:
 
 
 def within_span(*states: Float[Tensor, "_ d"]) -> list[Float[Tensor, "_ r"]]:
-    """Coordinates of all these states in the directions that they fill together, at most as many as there are rows.
+    """Coordinates of all the given states in a basis of their common span, of at most as many dimensions as rows.
 
-    Lengths and inner products are those in the full space, so that a map of d x d is fitted as one of r x r.
+    Norms and inner products are unchanged, so that a map of r x r can be fitted in place of one of d x d.
     """
     every = torch.cat(states)
     u, sigma, _ = torch.linalg.svd(every, full_matrices=False)
@@ -196,7 +200,7 @@ def within_span(*states: Float[Tensor, "_ d"]) -> list[Float[Tensor, "_ r"]]:
 
 @dataclass(frozen=True)
 class Bridge:
-    """Q^2 of a map, and p: the share of pairings drawn anew with one as large."""
+    """Q^2 of a map; null, its values for random pairings; and p, the share of these that are at least as large."""
 
     q2: float
     p: float
@@ -214,10 +218,11 @@ def bridge(
     seed: int = 0,
     within: Sequence[Hashable] | None = None,
 ) -> Bridge:
-    """Q^2 and its place among those of ``draws`` permutations of which y goes with which x.
+    """Q^2 and a permutation test: its p value among ``draws`` random pairings of x with y, drawn with ``seed``.
 
-    ``within`` names what is permuted among itself alone, such as problems of one wording: p then says whether the map
-    knows more than that. Raises ZkitError as :func:`left_out` does.
+    x, y, fit, groups, centre: see :func:`left_out`. within: a name for each problem, such as its wording. Only problems
+    of the same name are permuted, so that p says whether the map knows more than the name. Raises ZkitError for fewer
+    than three problems or two groups, states that are not finite, and dimensions that do not vary over the problems.
     """
     found = q2(x, y, fit, groups, centre=centre)
     null = []
@@ -228,7 +233,7 @@ def bridge(
 
 
 def pairings(n: int, draws: int, seed: int = 0, within: Sequence[Hashable] | None = None) -> Int[Tensor, "draws n"]:
-    """Random permutations of n problems; with ``within``, of those that share a name, each in the others' places."""
+    """Random permutations of n problems; with ``within``, a name for each, only problems of one name change places."""
     order = {name: i for i, name in enumerate(dict.fromkeys(within or []))}
     code = torch.tensor([order[name] for name in within] if within else [0] * n, dtype=torch.float64)
     if len(code) != n:
@@ -249,7 +254,7 @@ def folds(groups: Sequence[Hashable]) -> list[tuple[list[int], list[int]]]:
 
 
 def means(x: Tensor, y: Tensor, centre: Centre) -> tuple[Float[Tensor, "*batch 1 k"], Float[Tensor, "*batch 1 m"]]:
-    """What ``centre`` subtracts from x and from y. ZkitError for a centre that is none, or has no common mean."""
+    """What ``centre`` subtracts from x and y. ZkitError for an unknown one, or "common" with different dimensions."""
     of_x, of_y = x.mean(-2, keepdim=True), y.mean(-2, keepdim=True)
     if centre == "own":
         return of_x, of_y

@@ -1,7 +1,7 @@
-"""What a problem's answer should be, also after a swap: a small causal model, written as code.
+"""The correct answer of a problem, also after a swap, from a small causal model written as code.
 
-Geiger et al. 2021, "Causal Abstractions of Neural Networks". The counterfactual answer of an interchange is computed
-here from the variables that were moved; no experiment types it in.
+Source: Geiger et al. 2021, "Causal Abstractions of Neural Networks". The counterfactual answer of an interchange is
+computed here from the variables that were moved; it is never written by hand.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from zkit.errors import ZkitError
 
 VARIABLES = ("operands", "language", "intermediate", "result", "answer")
-"""In the order in which one follows from those before it."""
+"""In causal order: each follows from variables before it."""
 
 
 @dataclass(frozen=True)
 class CausalModel:
-    """operands -> intermediate -> result, and with the language -> answer.
+    """A causal model: operands -> intermediate -> result, and result and language -> answer.
 
-    intermediate: operands -> what a problem of two steps goes through (None: one step);
-    result: (intermediate, operands) -> the content of the answer; say: (result, language) -> its text.
+    intermediate: operands -> the intermediate result of a problem of two steps (None: one step).
+    result: (intermediate, operands) -> the content of the answer. say: (result, language) -> its text.
     """
 
     name: str
@@ -30,9 +30,10 @@ class CausalModel:
     intermediate: Callable[[Any], Any] | None = None
 
     def run(self, operands: Any, language: str, /, **fixed: Any) -> dict[str, Any]:
-        """All variables; one that is ``fixed`` has that value whatever its parents say.
+        """The values of all variables. Those in ``fixed`` have the given values, whatever the variables before them.
 
-        Raises ZkitError for an unknown variable, the intermediate of a problem of one step, and no answer.
+        Raises ZkitError for an unknown variable, the intermediate of a problem of one step, and a problem without an
+        answer in ``language``.
         """
         for name in fixed:
             if name not in VARIABLES or (name == "intermediate" and self.intermediate is None):
@@ -51,10 +52,11 @@ class CausalModel:
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in two languages: what its prompts ask, and the causal model that answers.
+    """One problem in two languages: its prompts, and the causal model that answers it.
 
-    prompts: by language ("en", "zh"); chat: whether they go through the chat template, or are plain text.
-    unit: the name of what no split and no interval takes apart, such as a sum in both orders and all wordings.
+    prompts: by language ("en", "zh"). chat: whether they go through the chat template, or are plain text.
+    unit: a name shared by problems that are not independent, such as a sum in both orders and all wordings. Splits
+    keep them together, and intervals draw them together.
     """
 
     causal: CausalModel
@@ -76,11 +78,13 @@ class Problem:
 
 
 def swapped(target: Problem, source: Problem, variables: Sequence[str], *, language: str, source_language: str) -> str:
-    """The answer to ``target`` in ``language`` once some of its variables have their values of the source.
+    """The answer to ``target``, asked in ``language``, after some ``variables`` were set to their values in ``source``,
+    asked in ``source_language``.
 
-    swapped(t, s, ["result"], language="en", source_language="zh") is the source's number as an English word;
-    ["language"] the target's number as a Chinese one; ["intermediate"] an answer that belongs to neither.
-    Raises ZkitError as :meth:`CausalModel.run` does.
+    swapped(t, s, ["result"], language="en", source_language="zh") is the source's result as an English word; with
+    ["language"] it is the target's result as a Chinese word; with ["intermediate"] an answer of neither problem.
+    Raises ZkitError for unknown variables or none, the intermediate of a problem of one step, and a problem without an
+    answer in its language.
     """
     unknown = [name for name in variables if name not in VARIABLES]
     if unknown or not variables:
@@ -91,7 +95,7 @@ def swapped(target: Problem, source: Problem, variables: Sequence[str], *, langu
 
 @dataclass(frozen=True)
 class Swaps:
-    """Targets asked in one language, each with a source in the other whose state is moved into it."""
+    """Targets asked in one language, each with a source, asked in the other, whose state is moved into it."""
 
     targets: list[Problem]
     sources: list[Problem]
@@ -108,14 +112,14 @@ class Swaps:
 
     @property
     def twin_prompts(self) -> list[str]:
-        """The targets as they are asked in the language of the sources."""
+        """The prompts of the targets in the language of the sources."""
         return [problem.prompts[self.source_language] for problem in self.targets]
 
     @property
     def units(self) -> tuple[list[str], list[str]]:
-        """The units of the targets and of the sources: what intervals over pairs draw.
+        """The units of the targets and of the sources, which are drawn for intervals over pairs.
 
-        Raises ZkitError for a problem without one: all such would count as one and the same.
+        Raises ZkitError for a problem without a unit: all such problems would count as the same one.
         """
         for problem in (*self.targets, *self.sources):
             if not problem.unit:
@@ -125,7 +129,7 @@ class Swaps:
         return [problem.unit for problem in self.targets], [problem.unit for problem in self.sources]
 
     def answers(self, *variables: str) -> list[str]:
-        """What each target answers once these variables have their source's values; its own answer without any."""
+        """Each target's answer with these variables set to their values in its source; without any, its own answer."""
         languages = {"language": self.language, "source_language": self.source_language}
         return [
             swapped(target, source, variables, **languages) if variables else target.answer(self.language)
@@ -134,6 +138,6 @@ class Swaps:
 
 
 def check_parallel(zh: Sequence[Any], en: Sequence[Any]) -> None:
-    """Raise ZkitError unless two lists of the same problems have one length."""
+    """Raise ZkitError unless the lists of the same problems in two languages have equal length and are not empty."""
     if len(zh) != len(en) or not zh:
         raise ZkitError(f"{len(zh)} Chinese and {len(en)} English problems; each problem is needed in both languages")

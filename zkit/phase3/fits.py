@@ -1,6 +1,6 @@
 """Subspaces fitted on states of the same problems in two languages, row i of each being problem i.
 
-They stand beside Z from the weights as controls: what is fitted is fitted on training problems only.
+They are controls for Z, which is computed from the weights. Fit them on training problems only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from zkit.subspaces import Projector, Subspace, low_variance, principal, random_
 def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], k: int = 1) -> Subspace:
     """The mean difference between the languages and the k - 1 leading directions of its variation over problems.
 
-    The further directions may carry more than language: where a model is nearer to its answer in one language than in
-    the other, the difference varies with the answer.
+    The directions after the first may represent more than language: if a layer's state is closer to the final answer in
+    one language than in the other, the difference varies with the answer. Raises ZkitError for states of different
+    shapes, and for a k larger than the rank of the differences allows.
     """
     check_pairs(en, zh)
     difference = zh - en
@@ -28,21 +29,21 @@ def language_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], k: int = 
 
 
 def contrastive_space(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"], language: Subspace, k: int) -> Subspace:
-    """The k leading directions between problems, means over the two languages, language directions removed."""
+    """The k leading principal directions of the problems' means over both languages, without language directions."""
     check_pairs(en, zh)
     return principal(language.reject((en + zh) / 2), k)
 
 
 def without_language(states: Float[Tensor, "n d"], language: Subspace, k: int) -> Subspace:
-    """The k leading principal directions of states of either language, language directions removed."""
+    """The k leading principal directions of states in both languages, without language directions."""
     return principal(language.reject(states), k)
 
 
 def random_like(states: Float[Tensor, "n d"], k: int, generator: torch.Generator) -> Subspace:
-    """The span of k Gaussian combinations of the centred states: a random subspace that lies as the states vary.
+    """The span of k Gaussian combinations of the centred states: a random subspace of the states' own variation.
 
-    Beside :func:`zkit.subspaces.random_subspace` it tells whether a subspace holds much of something only because the
-    states fill few directions. Raises ZkitError for a k larger than the rank of the states.
+    A subspace may contain much of something only because the states vary in few directions. This control shows it;
+    :func:`zkit.subspaces.random_subspace` does not. Raises ZkitError for a k larger than the rank of the states.
     """
     centred = states - states.mean(0)
     space = spanned_by(torch.randn(k, len(states), generator=generator).to(centred) @ centred)
@@ -52,16 +53,17 @@ def random_like(states: Float[Tensor, "n d"], k: int, generator: torch.Generator
 
 
 def unembedding_space(rows: Float[Tensor, "n d"], gamma: Float[Tensor, " d"], k: int) -> Subspace:
-    """The k leading directions in which the logits of given tokens differ, as the last norm hands them on.
+    """The k leading directions in which the logits of given tokens differ, before the scale of the final norm.
 
-    ``rows`` are those of the output matrix, ``gamma`` the scale of the norm before it. At most n - 1 directions.
+    rows: the tokens' rows of the output matrix. gamma: the scale of the final norm. Raises ZkitError for a k above the
+    rank of the centred rows, which is at most n - 1.
     """
     return principal(rows.float() * gamma.float(), k)
 
 
 @dataclass(frozen=True, eq=False)
 class Oblique:
-    """x -> left right x, a projection onto the columns of ``left`` [d, k] along the null space of ``right`` [k, d]."""
+    """x -> left right x, a projection onto the span of the columns of ``left`` along the null space of ``right``."""
 
     left: Float[Tensor, "d k"]
     right: Float[Tensor, "k d"]
@@ -71,9 +73,10 @@ class Oblique:
 
 
 def leace(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"]) -> Oblique:
-    """What LEACE takes out of the states so that no linear probe tells their language (Belrose et al. 2023).
+    """The projection onto the part that LEACE removes so that no linear probe tells the language (Belrose et al. 2023).
 
-    A projection of rank one, oblique in general. Needs the package ``concept-erasure``; ZkitError without it.
+    It has rank one and is oblique in general. Raises ZkitError without the package ``concept-erasure``, and for states
+    of different shapes.
     """
     try:
         from concept_erasure import LeaceFitter
@@ -97,10 +100,12 @@ def fitted(
     n_language: int = 1,
     seed: int = 0,
 ) -> dict[str, Projector]:
-    """The controls by name, of k dimensions each but for the ``n_language`` language directions and their complement.
+    """The control subspaces by name. All have k dimensions, except the language space and its complement.
 
-    ``answers``, ``gamma``: as for :func:`unembedding_space`, which is left out without them and has as many directions
-    as the answers allow. Raises ZkitError for states of different problems, and for a k larger than their rank.
+    en, zh: states of the same problems. n_language: dimensions of the language space.
+    answers, gamma: the rows and the scale for :func:`unembedding_space`. Without them this space is left out; with
+    fewer than k + 1 answers it has fewer dimensions. seed: of the random space.
+    Raises ZkitError for states of different shapes, and for a k larger than their rank.
     """
     language = language_space(en, zh, n_language)
     both = torch.cat((en, zh))
@@ -119,7 +124,7 @@ def fitted(
 
 
 def check_pairs(en: Float[Tensor, "n d"], zh: Float[Tensor, "n d"]) -> None:
-    """Raise ZkitError unless both hold states of the same problems."""
+    """Raise ZkitError unless both have the same shape [n, d]."""
     if en.shape != zh.shape or en.dim() != 2:
         raise ZkitError(
             f"states of the same problems in two languages have one shape [n, d], got {tuple(en.shape)} and "

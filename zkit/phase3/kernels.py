@@ -1,7 +1,7 @@
 """The ARD-RBF kernel and the maximum mean discrepancy between clouds of tokens.
 
 Sources: the Phase 3 specification, C.1 and C.2; Gretton et al. 2012, "A Kernel Two-Sample Test" (estimator, witness,
-permutation). Inputs are scaled by 1/l and compared by matrix products: no tensor [n, m, d] is ever made.
+permutation). Inputs are scaled by 1/l and compared by matrix products, without a tensor [n, m, d].
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from zkit.stats import permutation_p
 def kernel(
     x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"], lengthscale: Float[Tensor, " d"] | float = 1.0
 ) -> Float[Tensor, "*batch n m"]:
-    """k_l(x, y) = exp(-1/2 sum_j (x_j - y_j)^2 / l_j^2). Accurate where the tokens lie around zero."""
+    """k_l(x, y) = exp(-1/2 sum_j (x_j - y_j)^2 / l_j^2). Centre the tokens: rounding errors grow with their norm."""
     first, second = x / lengthscale, y / lengthscale
     squared = first.square().sum(-1).unsqueeze(-1) + second.square().sum(-1).unsqueeze(-2)
     return (-0.5 * (squared - 2 * first @ second.mT).clamp_min(0)).exp()
 
 
 def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], lengthscale: Float[Tensor, " d"] | float) -> Tensor:
-    """MMD^2 between two clouds under the kernel, unbiased: below zero about half of the time if they are alike.
+    """Unbiased MMD^2 between two clouds; it is below 0 about half of the time if their distributions are equal.
 
-    mean of k(x_i, x_i') over i != i', plus that of k(y_j, y_j'), minus twice the mean of k(x_i, y_j). A single
-    ``lengthscale`` counts for every dimension. Differentiable in all three. Raises ZkitError for clouds of another
-    width, of fewer than two tokens, with NaN, and for a lengthscale that is not positive.
+    The mean of k(x_i, x_i') over i != i', plus that of k(y_j, y_j'), minus twice the mean of k(x_i, y_j). A single
+    ``lengthscale`` is used for every dimension. Differentiable in all arguments. Raises ZkitError for clouds of
+    different widths, of fewer than two tokens or with NaN, and for a lengthscale that is not positive.
     """
     return mmd2_of_pairs(Clouds.of([x]), Clouds.of([y]), lengthscale)[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
-    """Clouds of tokens of different sizes in one padded batch; what is padded is left out of every mean.
+    """Clouds of tokens of different sizes in one padded batch; padding is left out of every mean.
 
-    states: [n_clouds, most tokens, d]. real: which tokens are there.
+    states: [n_clouds, largest number of tokens, d]. real: which tokens are not padding.
     """
 
     states: Float[Tensor, "n_clouds t d"]
@@ -49,7 +49,7 @@ class Clouds:
 
     @classmethod
     def of(cls, clouds: Sequence[Float[Tensor, "tokens d"]]) -> Self:
-        """From one tensor [tokens, d] for each. Raises ZkitError for another shape, a cloud of one token and NaN."""
+        """Clouds from one tensor [tokens, d] each. Raises ZkitError for other shapes, fewer than two tokens and NaN."""
         if not clouds or any(c.dim() != 2 or c.shape[1] != clouds[0].shape[1] for c in clouds):
             raise ZkitError(f"clouds are tensors [tokens, d] of one d, got {[tuple(c.shape) for c in clouds][:5]}")
         for i, cloud in enumerate(clouds):
@@ -79,16 +79,19 @@ class Clouds:
         return [states[real] for states, real in zip(self.states, self.real, strict=True)]
 
     def tokens(self) -> Float[Tensor, "all_tokens d"]:
-        """The tokens of all clouds, one below the other."""
+        """The tokens of all clouds, one cloud after the other."""
         return self.states[self.real]
 
     def scaled(self, lengthscale: Float[Tensor, " d"], middle: Float[Tensor, " d"]) -> Self:
-        """The same clouds seen from ``middle``, in units of the lengthscales."""
+        """The same clouds with ``middle`` subtracted, in units of the lengthscales."""
         return type(self)((self.states - middle) / lengthscale, self.real)
 
 
 def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, " n_pairs"]:
-    """MMD^2 (:func:`mmd2`) between the i-th cloud of ``x`` and the i-th of ``y``, for all i at once."""
+    """MMD^2 (:func:`mmd2`) between the i-th cloud of ``x`` and the i-th of ``y``, for all i.
+
+    Raises ZkitError for different numbers or widths of clouds, and for a lengthscale that is not positive.
+    """
     if len(x) != len(y) or x.states.shape[-1] != y.states.shape[-1]:
         raise ZkitError(
             f"pairs of clouds need as many of each, of one width: {tuple(x.states.shape)}, {tuple(y.states.shape)}"
@@ -98,14 +101,14 @@ def mmd2_of_pairs(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float
 
 
 def scaled(x: Clouds, y: Clouds, lengthscale: Float[Tensor, " d"] | float) -> tuple[Clouds, Clouds]:
-    """Both in units of the lengthscales, around the middle of all of their tokens."""
+    """Both in units of the lengthscales, with the mean of all their tokens subtracted."""
     scale, n = positive(lengthscale, x.states), x.sizes.sum() + y.sizes.sum()
     sums = [(c.states.detach() * c.real.unsqueeze(2)).sum((0, 1)) for c in (x, y)]
     return x.scaled(scale, (sums[0] + sums[1]) / n), y.scaled(scale, (sums[0] + sums[1]) / n)
 
 
 def within(x: Clouds) -> Float[Tensor, " n_clouds"]:
-    """Mean of k over two different tokens of a cloud, for each of these :func:`scaled` clouds."""
+    """Mean of k over pairs of different tokens, within each of these :func:`scaled` clouds."""
     apart = ~torch.eye(x.real.shape[1], dtype=torch.bool, device=x.real.device)
     both = x.real.unsqueeze(2) & x.real.unsqueeze(1) & apart
     return (kernel(x.states, x.states) * both).sum((1, 2)) / (x.sizes * (x.sizes - 1))
@@ -129,10 +132,10 @@ def positive(lengthscale: Float[Tensor, " d"] | float, like: Tensor) -> Float[Te
 
 
 def median_distance(tokens: Float[Tensor, "n d"], most: int = 2000, seed: int = 0) -> float:
-    """The median distance between two tokens, of at most ``most`` drawn ones: the usual bandwidth for one lengthscale.
+    """The median distance between two tokens, of at most ``most`` drawn ones: the usual choice of one lengthscale.
 
-    With l_j = median for all j a typical pair has k = exp(-1/2); with l_j = 1 and d = 2048 it has 0, and no gradient.
-    Raises ZkitError where more than half of the pairs coincide, and for NaN.
+    With l_j = median for all j a typical pair has k = exp(-1/2); with l_j = 1 and d = 2048 it has k = 0 and no
+    gradient. Raises ZkitError for fewer than two tokens, if more than half of the pairs coincide, and for NaN.
     """
     if not bool(tokens.isfinite().all()):
         raise ZkitError(
@@ -154,16 +157,16 @@ def witness(
     y: Float[Tensor, "m d"],
     lengthscale: Float[Tensor, " d"] | float,
 ) -> Float[Tensor, " p"]:
-    """f(t) = mean_i k(t, x_i) - mean_j k(t, y_j): positive where there is more of x than of y (Gretton et al. 2012)."""
+    """f(t) = mean_i k(t, x_i) - mean_j k(t, y_j): positive where x is denser than y (Gretton et al. 2012)."""
     scale, middle = positive(lengthscale, points), points.mean(0)
     points, x, y = ((c - middle) / scale for c in (points, x, y))
     return kernel(points, x).mean(1) - kernel(points, y).mean(1)
 
 
 def block_means(clouds: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Float[Tensor, "n_clouds n_clouds"]:
-    """Mean of k over the tokens of two clouds, for every two; on the diagonal over pairs of *different* tokens.
+    """Mean of k over the tokens of two clouds, for all pairs of clouds; on the diagonal over pairs of different tokens.
 
-    What a test that exchanges whole clouds needs of the tokens: it is taken once.
+    A test that permutes whole clouds needs only these means, so they are computed once.
     """
     clouds, _ = scaled(clouds, clouds, lengthscale)
     found = torch.zeros(len(clouds), len(clouds), dtype=clouds.states.dtype, device=clouds.states.device)
@@ -177,9 +180,9 @@ def block_means(clouds: Clouds, lengthscale: Float[Tensor, " d"] | float) -> Flo
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """What the tokens of N pairs of clouds say of each other: means of k over the tokens of any two clouds.
+    """Means of k over the tokens of any two clouds, for N pairs of a Chinese and an English cloud.
 
-    zh, en: within a language, on the diagonal over different tokens. across: zh in rows, en in columns.
+    zh, en: within a language, on the diagonal over pairs of different tokens. across: zh in rows, en in columns.
     """
 
     zh: Float[Tensor, "N N"]
@@ -193,13 +196,13 @@ class Blocks:
         return cls(means[:n, :n], means[n:, n:], means[:n, n:])
 
     def between(self) -> Float[Tensor, "N N"]:
-        """MMD^2 of the i-th Chinese and the j-th English cloud."""
+        """MMD^2 between the i-th Chinese and the j-th English cloud."""
         return self.zh.diag().unsqueeze(1) + self.en.diag() - 2 * self.across
 
 
 @dataclass(frozen=True)
 class Test:
-    """A statistic, and the share of permutations with one as extreme; n counts pairs of prompts."""
+    """A statistic, and p, the share of permutations with a statistic as extreme; n counts pairs of prompts."""
 
     value: float
     p: float
@@ -207,11 +210,11 @@ class Test:
 
 
 def language_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
-    """Do the languages differ? MMD^2 between the prompts of the two, each prompt the mean of k over its tokens.
+    """Test whether the languages differ: MMD^2 between their prompts, with the mean of k over the prompts' tokens.
 
-    The null exchanges the two *prompts* of a pair, never tokens: those of one prompt are alike for many reasons. With
-    A_ij = k(zh_i, zh_j) + k(en_i, en_j) - k(zh_i, en_j) - k(en_i, zh_j) and signs s, one per pair, the statistic is
-    the mean of s_i A_ij s_j over i != j. Raises ZkitError for fewer than two pairs.
+    The null exchanges the two prompts of a pair and not single tokens, because the tokens of one prompt are not
+    independent. With A_ij = k(zh_i, zh_j) + k(en_i, en_j) - k(zh_i, en_j) - k(en_i, zh_j) and signs s, one per pair,
+    the statistic is the mean of s_i A_ij s_j over i != j. Raises ZkitError for fewer than two pairs.
     """
     n = _several(blocks)
     a = blocks.zh + blocks.en - blocks.across - blocks.across.T
@@ -222,9 +225,9 @@ def language_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
 
 
 def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
-    """Is a problem nearer to its own translation than to others'? Mean MMD^2 of the pairs minus that of all others.
+    """Test whether a problem is nearer to its own translation: mean MMD^2 of the pairs minus that of all other pairs.
 
-    The null pairs the prompts of one language anew. Raises ZkitError for fewer than two pairs.
+    The null permutes the prompts of one language. Raises ZkitError for fewer than two pairs.
     """
     n, between = _several(blocks), blocks.between()
     made = torch.Generator().manual_seed(seed)
@@ -235,11 +238,11 @@ def pairing_test(blocks: Blocks, draws: int = 999, seed: int = 0) -> Test:
 
 
 def further(between: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """[i, j]: whether problem j is further from i than i's own translation is; the mean of both directions, ties half.
+    """[i, j]: 1 if problem j is further from i than i's own translation, else 0; 1/2 for ties.
 
-    ``between`` holds distances, one language in rows and the other in columns; the diagonal of the result says nothing.
-    The mean over i != j is the share of other problems that are further; .5 is chance. Raises ZkitError for a single
-    problem.
+    ``between`` holds distances, one language in rows and the other in columns; the result is the mean over both
+    directions. Its diagonal has no meaning. The mean over i != j is the share of other problems that are further;
+    chance is 0.5. Raises ZkitError for a single problem.
     """
     if len(between) < 2:
         raise ZkitError("a single problem has no others to be nearer than; take at least two")

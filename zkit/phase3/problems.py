@@ -1,8 +1,8 @@
 """Problems for any model that speaks English and Chinese, with one-token answers: digits, in one step or two, and
 opposites.
 
-Digits are the same token in both languages; the answers to opposites differ, so that language and content are two
-things to move.
+Digits are the same token in both languages. The answers to opposites differ between languages, so that language and
+content can be moved separately.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _OPPOSITES = CausalModel("opposites", _opposite, _say)
 
 
 def split_of(name: str) -> str:
-    """The split that an item belongs to, by a hash of its name: half train, an eighth development, the rest test."""
+    """The split of an item, by a hash of its name: half are train, an eighth development, the rest test."""
     return (*["train"] * 4, "development", *["test"] * 3)[hashlib.sha256(name.encode()).digest()[0] % 8]
 
 
@@ -95,7 +95,7 @@ def digits(split: str) -> list[Problem]:
 
 
 def two_steps(split: str) -> list[Problem]:
-    """(a + b) × c whose result is a digit, in two wordings, through the chat template; what is asked for is one number.
+    """Problems (a + b) × c whose result is a digit, in two wordings, through the chat template.
 
     The splits are disjoint by operands, in either order of the sum. Raises ZkitError for an unknown split.
     """
@@ -116,7 +116,8 @@ def two_steps(split: str) -> list[Problem]:
 
 
 def opposites(split: str) -> list[Problem]:
-    """The opposite of a word, as plain text after four examples; the answer is one word, in English with its space.
+    """Problems that ask for the opposite of a word, as plain text after four examples. The answer is one word, in
+    English with the space before it.
 
     The splits are disjoint by pairs of opposites. Raises ZkitError for an unknown split.
     """
@@ -138,7 +139,7 @@ def opposites(split: str) -> list[Problem]:
 
 
 def pairs(problems: Sequence[Problem], each: int = 1) -> tuple[list[Problem], list[Problem]]:
-    """Targets and their sources: every problem with ``each`` others of another result, spread evenly over the list.
+    """Targets and their sources: every problem with ``each`` others of a different result, evenly spread over the list.
 
     Raises ZkitError for a problem that has fewer such others.
     """

@@ -1,7 +1,7 @@
-"""Which coordinates count: in which translations agree, what shuffled pairs teach, what a set has of a subspace.
+"""Tests of coordinates: in which ones translations agree, and how much of a set of coordinates lies in a subspace.
 
-A weight is a share of a budget: shuffled pairs raise the weights of all coordinates that do not tell the language, so
-that a large one is no sign of something shared. What is shared is tested on other problems, coordinate by coordinate.
+Weights have a fixed sum. Even shuffled pairs raise the weights of all coordinates that do not differ between languages,
+so a large weight does not show that something is shared. That is tested coordinate by coordinate, on other problems.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def reordered(clouds: Clouds, order: Sequence[int] | Tensor) -> Clouds:
 
 
 def refits(zh: Clouds, en: Clouds, draws: int = 5, seed: int = 0, **options: Any) -> Float[Tensor, "draws d"]:
-    """:func:`zkit.phase3.ard.shared` on pairs that are none: the English prompts in ``draws`` other orders.
+    """:func:`zkit.phase3.ard.shared` on shuffled pairs: the English prompts ``en`` in ``draws`` random orders.
 
-    ``options`` are those of the fit. What the weights are where a problem and its translation have nothing more in
-    common than any two prompts.
+    zh: the Chinese prompts. seed: of the orders. options: those of the fit, whose errors are raised here too: for
+    clouds that are not pairs, too few problems, or a temperature that is not positive. The result shows the weights if
+    the prompts of a pair have no more in common than any two prompts.
     """
     made = torch.Generator().manual_seed(seed)
     orders = (torch.randperm(len(en), generator=made) for _ in range(draws))
@@ -41,8 +42,8 @@ def refits(zh: Clouds, en: Clouds, draws: int = 5, seed: int = 0, **options: Any
 def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Float[Tensor, "N N d"]:
     """Mean over the tokens of Chinese prompt i and English prompt j of k(x, y) (x_c - y_c)^2 / l_c^2, for every c.
 
-    How much coordinate c keeps two prompts apart whose other coordinates are near: minus twice the derivative of the
-    mean of k with respect to log w_c.
+    It measures how much coordinate c separates two prompts that are near in the other coordinates: it is minus twice
+    the derivative of the mean of k with respect to log w_c. Raises ZkitError for a lengthscale that is not positive.
     """
     zh, en = scaled(zh, en, lengthscale)
     y, found = en.states, []
@@ -55,11 +56,12 @@ def disagreement(zh: Clouds, en: Clouds, lengthscale: Float[Tensor, " d"]) -> Fl
 
 
 def agreement(apart: Float[Tensor, "N N d"], weight: Float[Tensor, " N"] | None = None) -> Float[Tensor, " d"]:
-    """1 - mean_i D_iic / mean_{i != j} D_ijc: by how much of it translations are nearer in coordinate c, 0 by chance.
+    """1 - mean_i D_iic / mean_{i != j} D_ijc for each coordinate c: the relative reduction of the disagreement for
+    translations, 0 by chance.
 
-    ``apart`` as :func:`disagreement` gives it; unlike the number of :func:`survivors` it does not grow with the number
-    of problems. ``weight`` says how often each problem counts. 0 for a coordinate that never varies. Raises ZkitError
-    for fewer than two problems.
+    apart: D, from :func:`disagreement`. weight: how often each problem counts (None: once). The result is 0 for a
+    coordinate that never varies. Unlike the number of :func:`survivors` it does not grow with the number of problems.
+    Raises ZkitError for fewer than two problems.
     """
     n = len(apart)
     if n < 2:
@@ -80,14 +82,15 @@ def survivors(
 ) -> Bool[Tensor, " d"]:
     """The coordinates in which a problem and its translation agree more than prompts paired at random.
 
-    ``apart`` as :func:`disagreement` gives it, on problems that the lengthscales were not fitted to. Each coordinate's
-    mean over the pairs is standardised by its mean and spread over ``draws`` other pairings, and has to lie further
-    below than the lowest of all coordinates does in all but a share ``level`` of them (a permutation test with the
-    largest statistic, Westfall and Young 1993): where pairs mean nothing, one or more coordinates survive in a share
-    ``level`` of runs. ``within`` names what problems have in common besides the meaning, such as a wording: only those
-    of one name change places. Problems must be independent of each other, so one of each unit. Their number is one of
-    power, which grows with the number of problems; :func:`agreement` is a size. A coordinate that never varies does not
-    survive. Raises ZkitError for fewer than three problems.
+    This is a permutation test with the largest statistic (Westfall and Young 1993). Each coordinate's mean over the
+    pairs is standardised by its mean and standard deviation over random pairings. A coordinate survives if its value is
+    as low as the lowest of all coordinates in at most a share ``level`` of the pairings. If pairs have no effect, any
+    coordinate survives in a share ``level`` of runs. A coordinate that never varies does not survive.
+    apart: from :func:`disagreement`, on problems that the lengthscales were not fitted to and that are independent of
+    each other, so one of each unit. draws, seed: of the random pairings. within: a name for each problem, of something
+    besides its meaning that it shares with others, such as the wording; only problems of one name change places.
+    The number of survivors grows with the number of problems; for an effect size use :func:`agreement`. Raises
+    ZkitError for fewer than three problems.
     """
     n = len(apart)
     if apart.dim() != 3 or apart.shape[1] != n or n < 3:
@@ -103,9 +106,9 @@ def survivors(
 
 
 def energy(coordinates: Sequence[int], space: Subspace) -> float:
-    """Mean of |V e_j|^2 over the coordinates j, over k / d: 1 is chance, d / k if all of them lie in the space.
+    """Mean of |V e_j|^2 over the coordinates j, divided by k / d: 1 is chance, d / k if all of them lie in the space.
 
-    Raises ZkitError for none, and for one that the space does not have.
+    Raises ZkitError for no coordinates, and for one that is out of range.
     """
     chosen = list(coordinates)
     if not chosen or not all(0 <= j < space.d for j in chosen):
@@ -121,10 +124,11 @@ def energy_null(
     size: Float[Tensor, " d"] | None = None,
     alike: int = 16,
 ) -> list[float]:
-    """:func:`energy` of ``draws`` sets of as many coordinates, drawn without replacement.
+    """:func:`energy` in ``space`` of ``draws`` random sets of as many coordinates, drawn without replacement by ``seed``.
 
-    With the ``size`` of every coordinate, each set has as many as ``coordinates`` of the ``alike`` largest, of the next
-    ``alike``, and so on: what is left of the overlap where large coordinates lie in the space and are chosen, too.
+    size: of every coordinate. If given, coordinates are ranked by size in strata of ``alike``, and each set has as many
+    from each stratum as ``coordinates``. The null then includes the overlap that arises because large coordinates both
+    lie in the space and are chosen.
     """
     made, chosen = torch.Generator().manual_seed(seed), torch.zeros(space.d, dtype=torch.bool)
     chosen[list(coordinates)] = True
@@ -138,5 +142,5 @@ def energy_null(
 
 
 def energy_p(coordinates: Sequence[int], space: Subspace, **options: Any) -> float:
-    """The share of sets of so many coordinates with as much energy in the space; options of :func:`energy_null`."""
+    """p: the share of random sets with at least as much :func:`energy`; ``options`` are those of :func:`energy_null`."""
     return permutation_p(energy(coordinates, space), energy_null(coordinates, space, **options))

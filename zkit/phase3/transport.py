@@ -1,4 +1,4 @@
-"""Which token of one prompt stands for which of another: optimal transport between the two clouds of states.
+"""Which token of one prompt corresponds to which of another: optimal transport between the two clouds of states.
 
 Source: the Phase 3 specification, A.6; solved exactly by POT (Flamary et al. 2021).
 """
@@ -16,7 +16,7 @@ from zkit.errors import ZkitError
 def plan(source: Float[Tensor, "s d"], target: Float[Tensor, "t d"]) -> Float[Tensor, "s t"]:
     """pi* = argmin <pi, C> with C_st = |source_s - target_t|^2, under uniform marginals 1/s and 1/t; float64.
 
-    Raises ZkitError for clouds of another width, a side of fewer than two tokens, and states that are not finite.
+    Raises ZkitError for clouds of different widths or of fewer than two tokens, and for states that are not finite.
     """
     if source.dim() != 2 or target.dim() != 2 or source.shape[1] != target.shape[1]:
         raise ZkitError(
@@ -35,6 +35,9 @@ def plan(source: Float[Tensor, "s d"], target: Float[Tensor, "t d"]) -> Float[Te
 
 
 def barycentric(source: Float[Tensor, "s d"], target: Float[Tensor, "t d"]) -> Float[Tensor, "t d"]:
-    """For each target token the mean of the source tokens that the plan sends to it: sum_s (pi*_st / b_t) source_s."""
+    """For each target token the mean of the source tokens that the plan maps to it: sum_s (pi*_st / b_t) source_s.
+
+    Raises ZkitError for clouds of different widths or of fewer than two tokens, and for states that are not finite.
+    """
     coupling = plan(source, target).to(source)
     return coupling.T @ source / coupling.sum(0).unsqueeze(1)

@@ -1,7 +1,7 @@
-"""What each layer writes into a subspace: the residual updates of a model, split into a part inside and one outside.
+"""What each layer writes into a subspace: the residual updates of a model, divided into a part inside and one outside.
 
-Specification of Phase 3, experiment B. The transition l -> l + 1 is what layer l + 1 adds, its attention and its MLP:
-Delta h_l = h_{l+1} - h_l, where h_l is the output of layer l. What layer 0 adds to the embedding is no transition.
+Source: the Phase 3 specification, experiment B. The transition l -> l + 1 is what attention and MLP of layer l + 1 add:
+Delta h_l = h_{l+1} - h_l, where h_l is the output of layer l. What layer 0 adds to the embedding is not counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zkit.tokens import massive
 
 POOLS = ("mean", "tokens")
 _HELD = 2**24
-"""Coordinates of vectors in all subspaces that are held at a time."""
+"""Most coordinates, of vectors in all subspaces together, that are in memory at a time."""
 
 
 def updates(states: Float[Tensor, "n_tokens n_layers d"]) -> Float[Tensor, "n_tokens n_transitions d"]:
@@ -34,11 +34,11 @@ def updates(states: Float[Tensor, "n_tokens n_layers d"]) -> Float[Tensor, "n_to
 def parts(
     states: Mapping[str, Float[Tensor, "n_tokens n_layers d"]], tolerance: float = 0.01
 ) -> dict[str, Float[Tensor, "n_tokens n_transitions d"]]:
-    """The updates, "both", and what attention ("attn") and MLP ("mlp") add to them, from the states at
-    their outputs and at "resid_post" of one prompt.
+    """The updates ("both") and their parts from attention ("attn") and MLP ("mlp"), from one prompt's states at
+    "attn_out", "mlp_out" and "resid_post".
 
-    The two parts sum to the update up to rounding: raises ZkitError for a state where they miss it by more than
-    ``tolerance`` of the state's norm, as in models that norm a part before they add it.
+    The two parts sum to the update up to rounding. Raises ZkitError if their sum differs from it by more than
+    ``tolerance`` times the state's norm, as in models that normalise a part before they add it.
     """
     both, attn, mlp = updates(states["resid_post"]), states["attn_out"][:, 1:], states["mlp_out"][:, 1:]
     missed = (attn + mlp - both).norm(dim=-1) / states["resid_post"][:, 1:].norm(dim=-1)
@@ -55,7 +55,7 @@ def usual_tokens(
 ) -> Bool[Tensor, "n_tokens n_transitions"]:
     """For each transition the tokens that are massive neither before nor after it (:func:`zkit.tokens.massive`).
 
-    The first token is left out too, massive or not, unless ``first_token``.
+    The first token is left out, massive or not, unless ``first_token``.
     """
     norms = states.norm(dim=-1).T
     heavy = massive(norms, torch.ones_like(norms, dtype=torch.bool)).T
@@ -67,8 +67,8 @@ def usual_tokens(
 def chance(k: int, d: int) -> float:
     """sqrt(k / (d - k)): the ratio of a vector's parts inside and outside a random subspace of k of d dimensions.
 
-    It is the root of the ratio of their mean squares; the mean ratio of their norms is lower by about one part in 4 k.
-    Raises ZkitError unless 1 <= k < d.
+    It is the root of the ratio of their mean squares; the mean ratio of their norms is lower by a share of about
+    1 / (4 k). Raises ZkitError unless 1 <= k < d.
     """
     if not 1 <= k < d:
         raise ZkitError(f"k = {k} of d = {d} leaves nothing inside or nothing outside; choose 1 <= k < d")
@@ -77,26 +77,26 @@ def chance(k: int, d: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Norms of each prompt's updates inside and outside of a subspace; the first axis, if any, are subspaces."""
+    """Norms of each prompt's updates inside and outside of a subspace, or of several along a first axis."""
 
     inside: Float[Tensor, "*spaces n_prompts n_transitions"]
     outside: Float[Tensor, "*spaces n_prompts n_transitions"]
 
     @property
     def ratio(self) -> Float[Tensor, "*spaces n_transitions"]:
-        """R(l): the ratio of norms averaged over prompts, |P Delta h_l| over |P_perp Delta h_l|."""
+        """R(l): the mean over prompts of |P Delta h_l|, divided by the mean over prompts of |P_perp Delta h_l|."""
         return self.inside.mean(-2) / self.outside.mean(-2)
 
     def __getitem__(self, i: int) -> Sizes:
-        """Those of one subspace."""
+        """The norms for one subspace."""
         return Sizes(self.inside[i], self.outside[i])
 
     def __add__(self, other: Sizes) -> Sizes:
-        """The norms summed, prompt by prompt: of the same problems in two languages."""
+        """The sum of the norms, prompt by prompt, for the same problems in two languages."""
         return Sizes(self.inside + other.inside, self.outside + other.outside)
 
     def resampled(self, draws: int = 2000, seed: int = 0) -> Float[Tensor, "draws n_transitions"]:
-        """R(l) of one subspace for prompts drawn again with replacement: for intervals of what is made from R."""
+        """R(l) of one subspace for prompts drawn with replacement, for bootstrap intervals of functions of R."""
         n = self.inside.shape[-2]
         weights = torch.from_numpy(np.random.default_rng(seed).multinomial(n, [1 / n] * n, draws)).to(self.inside.dtype)
         return (weights @ self.inside) / (weights @ self.outside)
@@ -117,10 +117,10 @@ def sizes(
 ) -> Sizes:
     """Norms of each prompt's updates inside and outside of each of the subspaces, all of one k.
 
-    pool: ``"mean"`` takes the mean update over a prompt's tokens and then its norms, as the specification does;
-    ``"tokens"`` the norms of each token's update and then their mean. ``kept`` are the tokens counted at each
-    transition, default all. Raises ZkitError for an unknown pool, subspaces of different k, lists of different lengths,
-    and a prompt that keeps no token at a transition.
+    found: the updates of each prompt. kept: the tokens that are counted at each transition (None: all).
+    pool: ``"mean"`` takes the norms of the mean update over a prompt's tokens, as specified; ``"tokens"`` takes the
+    mean of the norms of each token's update. Raises ZkitError for an unknown pool, subspaces of different k, no prompts,
+    lists of different lengths, and a prompt without a counted token at a transition.
     """
     kept = [torch.ones(x.shape[:2], dtype=torch.bool) for x in found] if kept is None else kept
     if pool not in POOLS:
@@ -137,7 +137,7 @@ def sizes(
         return Sizes(*_norms(torch.stack([_mean(x, mask) for x, mask in pairs]), basis, k))
     means = []
     for x, mask in pairs:
-        counted = mask.any(1)  # the other tokens count nowhere
+        counted = mask.any(1)  # tokens that are counted at some transition
         means.append([_mean(n[..., None], mask[counted])[..., 0] for n in _norms(x[counted], basis, k)])
     return Sizes(*(torch.stack(side, dim=1) for side in zip(*means, strict=True)))
 
@@ -147,10 +147,10 @@ def best_ratio(
     kept: Sequence[Bool[Tensor, "n_tokens n_transitions"]],
     k: int,
 ) -> Float[Tensor, " n_transitions"]:
-    """R(l), token by token, of the best subspace of k dimensions for each transition by itself: an upper reference.
+    """R(l) of norms token by token for the best subspace of k dimensions at each transition: an upper reference.
 
-    Its directions are the k leading ones of the updates of every second prompt, the first included; R is that of the
-    others. Raises ZkitError for fewer than two prompts, or fewer than k tokens to fit.
+    The subspace is spanned by the k leading directions of the updates of every second prompt, the first included; R is
+    measured on the other prompts. Raises ZkitError for fewer than two prompts, or fewer than k tokens to fit.
     """
     if len(found) < 2:
         raise ZkitError("a subspace is fitted on one half of the prompts and held to the other; give at least two")
@@ -166,12 +166,12 @@ def best_ratio(
 
 
 def _mean(x: Float[Tensor, "*spaces n_tokens n_transitions width"], kept: Tensor) -> Tensor:
-    """Over the tokens that are kept."""
+    """The mean over the tokens that are kept."""
     return torch.where(kept[..., None], x, 0.0).sum(-3) / kept.sum(0)[:, None]
 
 
 def _norms(vectors: Float[Tensor, "*batch d"], basis: Float[Tensor, "all_k d"], k: int) -> tuple[Tensor, Tensor]:
-    """Norms [n_spaces, *batch] of each vector inside and outside of each of the subspaces whose bases are stacked."""
+    """Norms [n_spaces, *batch] of each vector inside and outside of each subspace; ``basis`` stacks their bases."""
     rows, inside = vectors.reshape(-1, vectors.shape[-1]), []
     for part in rows.split(max(1, _HELD // len(basis))):
         inside.append((part @ basis.T.to(part)).unflatten(-1, (-1, k)).norm(dim=-1).T)
@@ -183,27 +183,27 @@ def _norms(vectors: Float[Tensor, "*batch d"], basis: Float[Tensor, "all_k d"], 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """R(l) of a subspace among those of random subspaces of its size, by transition."""
+    """R(l) of a subspace compared with R(l) of random subspaces of its size, by transition."""
 
     low: Float[Tensor, " n_transitions"]
     high: Float[Tensor, " n_transitions"]
     percentile: Float[Tensor, " n_transitions"]
     """Share of the random subspaces with a smaller R, in percent; ties count half."""
     p: Float[Tensor, " n_transitions"]
-    """Two-sided: twice the smaller of the shares at least as large and at least as small, the subspace counted in."""
+    """Two-sided: twice the smaller of the shares of R at least as large and at least as small, the subspace included."""
     q: Float[Tensor, " n_transitions"]
     """p after Benjamini and Hochberg, over transitions."""
     n: int
-    """Random subspaces."""
+    """Number of random subspaces."""
 
 
 def band(
     ratio: Float[Tensor, " n_transitions"], draws: Float[Tensor, "n_draws n_transitions"], level: float = 0.95
 ) -> Band:
-    """Where ``ratio`` stands among the ratios of random subspaces; ``low`` and ``high`` hold ``level`` of those.
+    """Compare ``ratio`` with the ratios of random subspaces; a share ``level`` of these is between ``low`` and ``high``.
 
-    Raises ZkitError for fewer than 99 draws. A single transition can be told from chance after correction only with
-    more than 40 draws a transition.
+    Raises ZkitError for fewer than 99 draws. A single transition can be significant after correction only if there are
+    more than 40 draws for each transition.
     """
     n = len(draws)
     if n < 99:
@@ -220,7 +220,7 @@ class Asymmetry:
     """R_zh(l) - R_en(l) over the same problems, by transition."""
 
     difference: list[Interval]
-    """With its 95% bootstrap interval over problems."""
+    """The difference at each transition, with its 95% bootstrap interval over problems."""
     p: Float[Tensor, " n_transitions"]
     """Two-sided, by exchanging the two languages of each problem."""
     q: Float[Tensor, " n_transitions"]
@@ -228,9 +228,9 @@ class Asymmetry:
 
 
 def asymmetry(zh: Sizes, en: Sizes, draws: int = 4999, seed: int = 0) -> Asymmetry:
-    """Whether layers treat the languages differently: a paired test over problems, at each transition.
+    """Test whether layers treat the languages differently: a paired test over problems, at each transition.
 
-    Raises ZkitError for different numbers of problems, and fewer than two.
+    Raises ZkitError for different numbers of problems, and for fewer than two.
     """
     n = len(zh.inside)
     if n != len(en.inside) or n < 2:
@@ -255,5 +255,5 @@ def asymmetry(zh: Sizes, en: Sizes, draws: int = 4999, seed: int = 0) -> Asymmet
 
 
 def discoveries(p: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """P values corrected for their number by Benjamini and Hochberg: below .05 a false discovery is at most 1 in 20."""
+    """P values corrected by Benjamini and Hochberg: of those below 0.05, at most 1 in 20 is expected to be false."""
     return torch.from_numpy(false_discovery_control(p.double().numpy())).to(p.dtype)

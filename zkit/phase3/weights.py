@@ -1,4 +1,4 @@
-"""What Phase 3 reads from a model: attention weights of one layer, and Z made from them."""
+"""What Phase 3 reads from a model: the attention weights of a layer, and Z computed from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def attention(model: Model | Any, layer: int) -> Attention:
     """The query and key weights of a layer in float32, head by head; their biases and the norm before them.
 
     ``model`` is a zkit Model or a plain transformers model. A norm of queries and keys (Qwen3) and the rotation of
-    positions are no part of it. Raises ZkitError for a layer that is not there and for a model without the projections.
+    positions are not included. Raises ZkitError for an unknown layer and for a model without the projections.
     """
     hf = getattr(model, "hf", model)
     decoder = hf.get_decoder() if hasattr(hf, "get_decoder") else hf
@@ -56,40 +56,40 @@ def attention(model: Model | Any, layer: int) -> Attention:
         raise ZkitError(f"{name} has {q.shape[0]} query heads for {k.shape[0]} key heads, which do not divide")
     biases = [None if linear.bias is None else _heads(linear.bias, width) for linear in (query, key)]
     gamma = None
-    if norm is not None:  # what it makes of equal entries is its scale, however it keeps it
+    if norm is not None:  # its output for equal entries is its scale, however the scale is stored
         with no_grad():
             gamma = norm(torch.ones(1, 1, q.shape[-1]).to(query.weight))[0, 0].float().cpu()
     return Attention(q, k, biases[0], biases[1], gamma)
 
 
 def z_mask(model: Model | Any, layer: int, k: int, **arm: Any) -> Subspace:
-    """Z of a layer: k directions of the residual stream from its attention weights. Arms as for :func:`z.z_space`.
+    """Z of a layer: k directions of the residual stream, computed from its attention weights.
 
-    ``zkit.phase3.z_mask(model, layer=32, k=50)`` is the published one on Qwen2.5-3B. Raises ZkitError as
-    :func:`attention` and :func:`z.z_space` do.
+    ``arm`` are options of :func:`zkit.phase3.z.z_space`. ``zkit.phase3.z_mask(model, layer=32, k=50)`` is the published
+    Z of Qwen2.5-3B. Raises ZkitError for an unknown layer, a model without query and key projections, a k larger than
+    the rank of a head's kernel, and options that the layer has no weights for.
     """
     return z_space(attention(model, layer), k, **arm)
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The layers and numbers of directions that stand for the published ones (L32 and L33; 20 and 50) on a model."""
+    """The layers and numbers of directions of a model that correspond to the published ones (L32, L33; 20 and 50)."""
 
     ranks: Float[Tensor, "n_layers heads"]
     """Effective rank of every head's kernel."""
     similarity: list[float]
-    """Of Z at each layer and the next, at the k that belongs to the median rank of all layers."""
+    """Similarity of Z at each layer to Z at the next, at the k that corresponds to the median rank of all layers."""
     layers: tuple[int, int]
-    """The primary layer, one before the boundary, and the boundary itself."""
+    """The layer before the boundary, which is the primary one, and the boundary."""
     ks: tuple[int, int]
     """The published 20 and 50 as shares of the mean effective rank at the boundary."""
 
 
 def chosen(model: Model) -> Chosen:
-    """Layers and k by rule, from the weights alone: the boundary is the layer after which the similarity of Z to the
-    next drops most from that to the one before (:func:`zkit.phase3.z.phase_boundary`).
+    """Layers and k by rule, from the weights alone (:func:`zkit.phase3.z.phase_boundary`, :func:`zkit.phase3.z.k_by_rule`).
 
-    Raises ZkitError as :func:`attention` and :func:`zkit.phase3.z.phase_boundary` do.
+    Raises ZkitError for a model without query and key projections, and for fewer than three layers.
     """
     weights = [attention(model, layer) for layer in range(model.n_layers)]
     ranks = torch.stack([effective_rank(spectra(each)) for each in weights])
@@ -102,7 +102,10 @@ def chosen(model: Model) -> Chosen:
 
 
 def gate_rows(model: Model, layer: int) -> Float[Tensor, "d_ffn d"]:
-    """The rows of ``gate_proj``: what each feed-forward neuron of a layer looks for. ZkitError if there are none."""
+    """The rows of ``gate_proj``: the direction that each feed-forward neuron of a layer reads.
+
+    Raises ZkitError for an unknown layer and for a model without ``gate_proj``.
+    """
     found = getattr(getattr(model.layers[model.check_layer(layer)], "mlp", None), "gate_proj", None)
     if not isinstance(found, torch.nn.Linear):
         raise ZkitError(f"{model.id!r} has no mlp.gate_proj at layer {layer}")

@@ -1,10 +1,10 @@
 """Z from attention weights: the directions that the query-key kernels of a layer read.
 
 Source: the Phase 3 specification (its `build_multi_head_z_mask`). For query head h with weights W_Q,h and the key head
-that it shares, K_h = W_Q,h^T W_K; of each K_h the k leading right singular vectors are stacked, and the k leading right
-singular vectors of the stack span Z. K_h has d x d entries and rank d_head, so that it is never formed: with
-W_Q^T = Q_q R_q and the keys of all heads in an orthonormal basis B, W_K = C B^T, the singular values and right vectors
-are those of the small R_q C, and the stack is as small.
+W_K that it shares, the kernel is K_h = W_Q,h^T W_K. The k leading right singular vectors of each K_h are stacked, and
+the k leading right singular vectors of the stack span Z. K_h has d x d entries but rank d_head, so it is never computed.
+With W_Q^T = Q_q R_q, and W_K = C B^T in an orthonormal basis B of the keys of all heads, its singular values, and its
+right singular vectors in coordinates of B, are those of the small matrix R_q C. The stack is as small.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from zkit.errors import ZkitError
 from zkit.subspaces import Subspace
 
 PUBLISHED_RANK = 80.4
-"""Mean effective rank of the heads at layer 33 of Qwen2.5-3B, as published: k is chosen as a share of it."""
+"""Published mean effective rank of the heads at layer 33 of Qwen2.5-3B, of which k is chosen as a share."""
 Side = Literal["key", "query"]
 
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """Query and key weights of one layer by head, float32; biases by head and the scale of the norm before, or None."""
+    """Query and key weights of one layer by head, in float32, with biases by head or None.
+
+    gamma: the scale of the norm before the attention, or None.
+    """
 
     q: Float[Tensor, "heads d_head d"]
     k: Float[Tensor, "kv_heads d_head d"]
@@ -41,15 +44,15 @@ class Attention:
         return self.q.shape[-1]
 
     def with_gamma(self) -> Attention:
-        """The weights as they act on a state before the norm's scale: W diag(gamma). ZkitError without a norm."""
+        """The weights that act on a state before the norm's scale: W diag(gamma). Raises ZkitError without a norm."""
         if self.gamma is None:
             raise ZkitError("this layer has no norm before its attention whose scale could be folded in")
         return Attention(self.q * self.gamma, self.k * self.gamma, self.q_bias, self.k_bias, None)
 
     def with_biases(self) -> Attention:
-        """The weights on a state with a one behind it, [x; 1]: the biases are a last column.
+        """The weights that act on a state with a 1 appended, [x; 1]: the biases are their last column.
 
-        The kernel of (W_Q x + b_Q)^T (W_K y + b_K) is then one matrix of d + 1 rows. ZkitError without biases.
+        The kernel of (W_Q x + b_Q)^T (W_K y + b_K) is then one matrix of d + 1 rows. Raises ZkitError without biases.
         """
         if self.q_bias is None or self.k_bias is None:
             raise ZkitError("this model's queries and keys have no biases; leave the arm `bias` out")
@@ -60,7 +63,7 @@ class Attention:
 def kernel(
     q: Float[Tensor, "d_head d"], k: Float[Tensor, "d_head d"]
 ) -> tuple[Float[Tensor, "d d_head"], Float[Tensor, " d_head"], Float[Tensor, "d_head d"]]:
-    """Thin SVD of q^T k: left vectors as columns, singular values from the largest on, right vectors as rows."""
+    """Thin SVD of q^T k: left vectors as columns, singular values in descending order, right vectors as rows."""
     q_basis, q_small = torch.linalg.qr(q.T)
     k_basis, k_small = torch.linalg.qr(k.T)
     left, sigma, right = torch.linalg.svd(q_small @ k_small.T, full_matrices=False)
@@ -75,9 +78,10 @@ def spectra(attention: Attention) -> Float[Tensor, "heads d_head"]:
 
 
 def stacked(attention: Attention, k: int, *, weighted: bool = False, side: Side = "key") -> Float[Tensor, "rows d"]:
-    """The k leading right (``side="key"``) or left singular vectors of each head's kernel, one under the other.
+    """The k leading right (``side="key"``) or left singular vectors of each head's kernel, stacked as rows.
 
-    weighted: each times its singular value. Raises ZkitError unless 1 <= k <= the rank of a kernel.
+    weighted: whether each is multiplied by its singular value. Raises ZkitError unless 1 <= k <= the rank of every
+    kernel.
     """
     rows, basis = _stacked(attention, k, weighted, side)
     return rows @ basis.T
@@ -86,9 +90,9 @@ def stacked(attention: Attention, k: int, *, weighted: bool = False, side: Side 
 def _stacked(
     attention: Attention, k: int, weighted: bool, side: Side
 ) -> tuple[Float[Tensor, "rows m"], Float[Tensor, "d m"]]:
-    """:func:`stacked` in coordinates of an orthonormal basis of all that the keys (or queries) read, and the basis.
+    """:func:`stacked` in coordinates of an orthonormal basis of the span of all keys (or queries), and this basis.
 
-    All vectors of a side lie in what its m rows span, and there the second SVD is a small one.
+    All singular vectors of a side lie in the span of its m rows, so the second SVD is small in these coordinates.
     """
     if k < 1:
         raise ZkitError(f"k = {k} directions; choose at least one")
@@ -117,13 +121,14 @@ def z_space(
     gamma: bool = False,
     bias: bool = False,
 ) -> Subspace:
-    """Z: the span of the k leading right singular vectors of the stack of all heads.
+    """Z: the span of the k leading right singular vectors of the stack of all heads. Without options, as published.
 
-    As published without options. weighted: singular values go into the stack (the specification's words, where its code
-    leaves them out); side="query": what queries read; kv_head: the heads that share one key head alone; gamma: weights
-    as they act before the scale of the norm; bias: with the biases as a further coordinate, which is left out again.
-    Raises ZkitError for a k larger than the rank of a head's kernel or of the stack, an unknown key head, and arms that
-    this layer has no weights for.
+    weighted: multiply vectors by their singular values before stacking, as the specification's text says; its code does
+    not. side: "key", or "query" for the directions that queries read. kv_head: use only the query heads of one key
+    head. gamma: use the weights that act before the scale of the norm. bias: include the biases as a further
+    coordinate, which is removed from the result.
+    Raises ZkitError for a k larger than the rank of a head's kernel or of the stack, an unknown key head, and options
+    that the layer has no weights for.
     """
     if kv_head is not None:
         if not 0 <= kv_head < attention.k.shape[0]:
@@ -157,7 +162,7 @@ def z_space(
 
 
 def stack_rank(attention: Attention, k: int) -> int:
-    """The rank of the stack that Z comes from: at most kv_heads * d_head, however many query heads there are."""
+    """The rank of the stack of which Z is computed: at most kv_heads * d_head, for any number of query heads."""
     return int(torch.linalg.matrix_rank(stacked(attention, k)))
 
 
@@ -168,7 +173,7 @@ def effective_rank(sigma: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
 
 
 def gaussian_rank(d: int, d_head: int, draws: int, generator: torch.Generator) -> Float[Tensor, " draws"]:
-    """Effective ranks of the kernels of Gaussian weights of the same shape: what no structure at all gives."""
+    """Effective ranks of the kernels of random Gaussian weights of the same shape, which have no structure."""
     pairs = (torch.randn(2, d_head, d, generator=generator) for _ in range(draws))
     return torch.stack([effective_rank(kernel(q, k)[1]) for q, k in pairs])
 
@@ -179,15 +184,15 @@ def layer_similarity(one: Subspace, other: Subspace) -> float:
 
 
 def ffn_avoidance(gate: Float[Tensor, "d_ffn d"], space: Subspace) -> float:
-    """Share of the gate rows' squared length that lies in the subspace, over k / d: 1 is chance, less avoids it."""
+    """Share of the gate rows' squared norm in the subspace, divided by k / d: 1 is chance, less is avoidance."""
     return float(space.coordinates(gate).square().sum() / gate.square().sum()) / (space.k / space.d)
 
 
 def phase_boundary(similarity: Sequence[float]) -> int:
-    """The layer l at which the similarity of neighbours drops most, sim(l - 1, l) - sim(l, l + 1).
+    """The layer l with the largest drop of the similarity of neighbouring layers, sim(l - 1, l) - sim(l, l + 1).
 
-    ``similarity[l]`` is that of layers l and l + 1. On Qwen2.5-3B the published boundary is layer 33, before 34.
-    Raises ZkitError for fewer than three layers.
+    ``similarity[l]`` is that of layers l and l + 1. The published boundary of Qwen2.5-3B is layer 33. Raises ZkitError
+    for fewer than three layers.
     """
     if len(similarity) < 2:
         raise ZkitError("a boundary needs the similarities of at least three layers")
@@ -196,5 +201,5 @@ def phase_boundary(similarity: Sequence[float]) -> int:
 
 
 def k_by_rule(rank: float, published: int, most: int) -> int:
-    """A published k as the same share of the heads' effective rank, at least 1 and at most ``most``."""
+    """The k that is the same share of the effective ``rank`` as ``published`` is of PUBLISHED_RANK, from 1 to ``most``."""
     return max(1, min(most, round(published * rank / PUBLISHED_RANK)))
