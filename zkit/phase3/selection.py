@@ -83,9 +83,9 @@ def survivors(
     """The coordinates in which a problem and its translation agree more than prompts paired at random.
 
     This is a permutation test with the largest statistic (Westfall and Young 1993). Each coordinate's mean over the
-    pairs is standardised by its mean and standard deviation over random pairings. A coordinate survives if its value is
-    as low as the lowest of all coordinates in at most a share ``level`` of the pairings. If pairs have no effect, any
-    coordinate survives in a share ``level`` of runs. A coordinate that never varies does not survive.
+    pairs is standardised by its mean and standard deviation over all pairings, random and true. It survives if at most
+    a share ``level`` of the pairings have any coordinate with a value as low. If pairs have no effect, some coordinate
+    survives in a share ``level`` of runs. A coordinate that never varies does not survive.
     apart: from :func:`disagreement`, on problems that the lengthscales were not fitted to and that are independent of
     each other, so one of each unit. draws, seed: of the random pairings. within: a name for each problem, of something
     besides its meaning that it shares with others, such as the wording; only problems of one name change places.
@@ -124,11 +124,11 @@ def energy_null(
     size: Float[Tensor, " d"] | None = None,
     alike: int = 16,
 ) -> list[float]:
-    """:func:`energy` in ``space`` of ``draws`` random sets of as many coordinates, drawn without replacement by ``seed``.
+    """:func:`energy` in ``space`` of ``draws`` random sets of as many coordinates, drawn without replacement.
 
-    size: of every coordinate. If given, coordinates are ranked by size in strata of ``alike``, and each set has as many
-    from each stratum as ``coordinates``. The null then includes the overlap that arises because large coordinates both
-    lie in the space and are chosen.
+    seed: of the draws. size: of every coordinate. If given, coordinates are ranked by size in strata of ``alike``, and
+    each set has as many from each stratum as ``coordinates``. The null then includes the overlap that arises because
+    large coordinates both lie in the space and are chosen.
     """
     made, chosen = torch.Generator().manual_seed(seed), torch.zeros(space.d, dtype=torch.bool)
     chosen[list(coordinates)] = True
@@ -142,5 +142,5 @@ def energy_null(
 
 
 def energy_p(coordinates: Sequence[int], space: Subspace, **options: Any) -> float:
-    """p: the share of random sets with at least as much :func:`energy`; ``options`` are those of :func:`energy_null`."""
+    """p: the share of random sets with at least as much :func:`energy`; ``options``: those of :func:`energy_null`."""
     return permutation_p(energy(coordinates, space), energy_null(coordinates, space, **options))

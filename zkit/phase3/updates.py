@@ -119,8 +119,8 @@ def sizes(
 
     found: the updates of each prompt. kept: the tokens that are counted at each transition (None: all).
     pool: ``"mean"`` takes the norms of the mean update over a prompt's tokens, as specified; ``"tokens"`` takes the
-    mean of the norms of each token's update. Raises ZkitError for an unknown pool, subspaces of different k, no prompts,
-    lists of different lengths, and a prompt without a counted token at a transition.
+    mean of the norms of each token's update. Raises ZkitError for an unknown pool, subspaces of different k, no
+    prompts, lists of different lengths, and a prompt without a counted token at a transition.
     """
     kept = [torch.ones(x.shape[:2], dtype=torch.bool) for x in found] if kept is None else kept
     if pool not in POOLS:
@@ -190,7 +190,7 @@ class Band:
     percentile: Float[Tensor, " n_transitions"]
     """Share of the random subspaces with a smaller R, in percent; ties count half."""
     p: Float[Tensor, " n_transitions"]
-    """Two-sided: twice the smaller of the shares of R at least as large and at least as small, the subspace included."""
+    """Two-sided: twice the smaller of the shares of R at least as large and at least as small, its own included."""
     q: Float[Tensor, " n_transitions"]
     """p after Benjamini and Hochberg, over transitions."""
     n: int
@@ -200,7 +200,7 @@ class Band:
 def band(
     ratio: Float[Tensor, " n_transitions"], draws: Float[Tensor, "n_draws n_transitions"], level: float = 0.95
 ) -> Band:
-    """Compare ``ratio`` with the ratios of random subspaces; a share ``level`` of these is between ``low`` and ``high``.
+    """Compare ``ratio`` with the ratios of random subspaces; a share ``level`` of these is within ``low`` and ``high``.
 
     Raises ZkitError for fewer than 99 draws. A single transition can be significant after correction only if there are
     more than 40 draws for each transition.

@@ -87,7 +87,7 @@ class Chosen:
 
 
 def chosen(model: Model) -> Chosen:
-    """Layers and k by rule, from the weights alone (:func:`zkit.phase3.z.phase_boundary`, :func:`zkit.phase3.z.k_by_rule`).
+    """Layers and k by rule, from the weights alone (:func:`z.phase_boundary` and :func:`z.k_by_rule`).
 
     Raises ZkitError for a model without query and key projections, and for fewer than three layers.
     """

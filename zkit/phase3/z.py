@@ -2,7 +2,7 @@
 
 Source: the Phase 3 specification (its `build_multi_head_z_mask`). For query head h with weights W_Q,h and the key head
 W_K that it shares, the kernel is K_h = W_Q,h^T W_K. The k leading right singular vectors of each K_h are stacked, and
-the k leading right singular vectors of the stack span Z. K_h has d x d entries but rank d_head, so it is never computed.
+the k leading right singular vectors of the stack span Z. K_h has d x d entries but rank d_head, so it is not computed.
 With W_Q^T = Q_q R_q, and W_K = C B^T in an orthonormal basis B of the keys of all heads, its singular values, and its
 right singular vectors in coordinates of B, are those of the small matrix R_q C. The stack is as small.
 """
@@ -201,5 +201,5 @@ def phase_boundary(similarity: Sequence[float]) -> int:
 
 
 def k_by_rule(rank: float, published: int, most: int) -> int:
-    """The k that is the same share of the effective ``rank`` as ``published`` is of PUBLISHED_RANK, from 1 to ``most``."""
+    """The k that is the same share of ``rank`` as ``published`` is of PUBLISHED_RANK, at least 1, at most ``most``."""
     return max(1, min(most, round(published * rank / PUBLISHED_RANK)))

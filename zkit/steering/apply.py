@@ -1,6 +1,6 @@
-"""Apply a steering vector, so strong: as edits, as a context, folded into a copy of the model, or over several layers.
+"""Apply a steering vector: as edits, as a context, folded into a copy of the model, or distributed over several layers.
 
-Alpha says little between layers and models; the dose, alpha |v| over the usual norm of a token, compares them.
+Values of alpha cannot be compared between layers and models. Doses, alpha |v| over the usual norm of a token, can.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ NEUTRAL = (
     "Why are there tides?",
     "What is photosynthesis?",
 )
-"""Questions without a style, for reference norms."""
+"""Questions in neutral style, for reference norms."""
 
 
 def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[Tensor, " n_layers"]:
-    """The median norm of usual tokens, at the output of each layer: of the messages, and not massive.
+    """The median norm of usual tokens (of messages, not massive, not the first) at the output of each layer.
 
-    Those of the built-in questions are measured once for a model, outside any block that edits it. Raises ZkitError
-    inside such a block if they were not measured before, for prompts that recording refuses, and if some prompts leave
-    no usual token at a layer.
+    For the built-in questions it is measured once per model, outside any block that edits it. Raises ZkitError inside
+    such a block if it was not measured before, for no prompts or an empty prompt, and if the prompts have no usual
+    token at a layer.
     """
     if prompts is not NEUTRAL:
         return usual_norms(dissect(model, prompts))
@@ -53,7 +53,7 @@ def reference_norms(model: Model, prompts: Sequence[Prompt] = NEUTRAL) -> Float[
 
 
 def usual_norms(found: Sequence[Dissected]) -> Float[Tensor, " n_layers"]:
-    """The median norm of the usual tokens of some prompts, at each layer. Raises ZkitError where there is none."""
+    """The median norm of the usual tokens of some prompts, at each layer. Raises ZkitError for a layer without any."""
     norms, usual = (torch.cat([getattr(part, name) for part in found]) for name in ("norms", "usual"))
     if not bool(usual.any(0).all()):
         raise ZkitError("the prompts have no token of a message that is not massive; give longer ones")
@@ -63,7 +63,8 @@ def usual_norms(found: Sequence[Dissected]) -> Float[Tensor, " n_layers"]:
 def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"]) -> float:
     """alpha |v| over the usual norm of a token at the layer: the size of the change as a share of the state.
 
-    ``v`` has one layer; ``reference`` is :func:`reference_norms`. Signed as alpha. Raises ZkitError for several layers.
+    ``v`` has one layer; ``reference`` is :func:`reference_norms`. The dose has the sign of alpha. Raises ZkitError for
+    several layers.
     """
     return alpha * v.norm / _usual(v, reference)
 
@@ -71,9 +72,9 @@ def dose(alpha: float, v: SteeringVector, reference: Float[Tensor, " n_layers"])
 def residual_share(alpha: float, v: SteeringVector, mean_norm: float) -> float:
     """alpha |v| over the mean norm of all tokens, the first included: the published "percent of the residual".
 
-    ``mean_norm`` is that of the vector's layer: the column of :func:`zkit.steering.geometry`, or a published figure.
-    Where some tokens are massive the mean is mostly theirs, and the share says little about a usual token; the dose
-    does. Raises ZkitError for several layers, and for a norm that is not above zero.
+    mean_norm: of the vector's layer, from the column of :func:`zkit.steering.geometry` or from a publication. If some
+    tokens are massive, they make up most of the mean, and the share says little about a usual token; use the dose then.
+    Raises ZkitError for several layers, and for a norm that is not above zero.
     """
     if not mean_norm > 0:
         raise ZkitError(f"the mean norm is {mean_norm}; it must be above zero")
@@ -107,13 +108,15 @@ def edits(
     *,
     dose: float | None = None,
 ) -> list[Edit]:
-    """Edits at the output of each layer of ``v``, as strong as ``alpha`` says (1 if nothing does), or the ``dose``.
+    """Edits at the output of each layer of ``v``.
 
-    A dose is alpha |v| over the usual norm of a token at the layer of ``v`` (:func:`zkit.steering.dose`).
-    ``"add"``: h <- h + alpha v; alpha = 0 is no edit at all. ``"project"``: h <- h - (h . u) u + alpha v with
-    u = v / |v|, which makes the part of the state along v equal to alpha v; alpha = 0 takes the direction away.
-    Raises ZkitError for both strengths, a dose of several layers, alpha not finite, an unknown operator, a zero vector
-    to project on, and if the vector's layers or width are not the model's.
+    alpha, or dose: the strength, as a factor on ``v`` (default: alpha = 1), or as alpha |v| over the usual norm of a
+    token at the layer of ``v`` (:func:`zkit.steering.dose`).
+    positions, first_token: the tokens that are steered (:func:`zkit.positions.parse`).
+    operator: ``"add"``, h <- h + alpha v (no edit if alpha = 0), or ``"project"``, h <- h - (h . u) u + alpha v with
+    u = v / |v|, which sets the part of the state along v to alpha v (alpha = 0 removes the direction).
+    Raises ZkitError for both strengths, a dose of several layers, alpha not finite, unknown positions or operator, a
+    zero vector to project on, and a vector of another width or layer than the model has.
     """
     if operator not in get_args(Operator):
         raise ZkitError(f"unknown operator {operator!r}; use {' or '.join(get_args(Operator))}")
@@ -148,12 +151,16 @@ def steer(
     *,
     dose: float | None = None,
 ) -> Block:
-    """Steer everything the model does inside the block. Arguments and errors are those of :func:`edits`."""
+    """Steer everything the model does inside the block.
+
+    v, alpha, dose, positions, first_token, operator: see :func:`edits`. Raises ZkitError for both strengths, a dose of
+    several layers, a vector of another width or layer than the model has, and other input that :func:`edits` refuses.
+    """
     return edit(model, edits(model, v, alpha, positions, first_token, operator, dose=dose))
 
 
 def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model"]) -> Change:
-    """h -> h - (h . unit) unit + target, the difference taken in float32 or better."""
+    """h -> h - (h . unit) unit + target, computed in float32 or better."""
 
     def fn(h: Tensor) -> Tensor:
         wide = h.to(torch.promote_types(h.dtype, torch.float32))
@@ -166,11 +173,11 @@ def _projection(unit: Float[Tensor, " d_model"], target: Float[Tensor, " d_model
 def fold(model: Model, v: SteeringVector, alpha: float = 1.0) -> Model:
     """A copy of the model with alpha v in the bias of ``down_proj``: steering at every token, the first included.
 
-    It equals ``steer(..., first_token=True)`` up to rounding, and is compared with it before it is given out. The copy
-    lives in memory only: these architectures have no such bias in their configuration, so ``save_pretrained`` would
-    lose it. Raises ZkitError for a vector of another width or layer than the model has, inside a block that edits the
-    model, and for a model whose weights cannot hold the vector (see :func:`zkit.folding.folded`), such as one that
-    normalises the output of its MLPs.
+    It equals ``steer(..., first_token=True)`` up to rounding; this is checked. The copy cannot be saved: these
+    architectures have no such bias in their configuration, so ``save_pretrained`` would lose it. Raises ZkitError for a
+    vector of another width or layer than the model has, inside a block that edits the model, and for a model whose
+    weights cannot hold the vector (see :func:`zkit.folding.folded`), such as one that normalises the output of its
+    MLPs.
     """
 
     def change(layer: int, down: nn.Linear) -> None:
@@ -191,11 +198,11 @@ def plan(
     dose: float | None = None,
     reference: Float[Tensor, " n_layers"] | None = None,
 ) -> SteeringVector:
-    """The parts of ``v`` at some layers, each scaled to an equal share of one total; steer with it at alpha = 1.
+    """The parts of ``v`` at some ``layers``, each scaled to an equal share of a total; steer with it at alpha = 1.
 
-    Give ``alpha``, the total of the factors (the published comparison), or ``dose`` with ``reference``
-    (:func:`zkit.steering.reference_norms`), the total of the doses. Raises ZkitError for both or neither, a dose
-    without reference, no layer or one twice, and layers that ``v`` lacks.
+    alpha: the total of the factors (the published comparison). dose: instead of alpha, the total of the doses, with
+    reference: the result of :func:`zkit.steering.reference_norms`. Raises ZkitError for both totals or neither, a dose
+    without ``reference``, no layers or one given twice, and layers that ``v`` lacks.
     """
     if (alpha is None) == (dose is None) or (dose is None) != (reference is None):
         raise ZkitError("give a plan alpha=..., or dose=... and reference=...")

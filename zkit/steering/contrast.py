@@ -24,7 +24,7 @@ from zkit.steering.vectors import SteeringVector
 
 @dataclass(frozen=True)
 class Style:
-    """One axis: the instruction that asks for the style and the one that asks for its opposite."""
+    """The instruction that asks for a style, and the one that asks for its opposite."""
 
     positive: str
     negative: str
@@ -44,7 +44,7 @@ STYLES = {
 
 
 def find(name: str) -> Style:
-    """The style called ``name``. Raises ZkitError for an unknown one."""
+    """The style of this name in STYLES. Raises ZkitError for an unknown name."""
     if name not in STYLES:
         raise ZkitError(
             f"unknown style {name!r}; the styles are {', '.join(STYLES)}, or give positive=... and negative=..."
@@ -69,11 +69,11 @@ _POOLING: dict[Pool, str] = {
     "last": "last token",
     "response": "mean over the answer's tokens that are not massive",
 }
-ROUNDING = 1e-5  # of a state's norm: two rows of one batch can differ by that much without differing in meaning
+ROUNDING = 1e-5  # share of a state's norm by which rows of one batch may differ through rounding
 
 
 def default_pool(chat: bool) -> Pool:
-    """The pool that prompts get if none is named: of the template's last tokens, or without one of the text's own."""
+    """The default pool: the tokens of the chat template after the message or, without a template, those of the text."""
     return "suffix" if chat else "content"
 
 
@@ -84,9 +84,10 @@ def contrasts(
     layers: Sequence[int] | None = None,
     **options: Any,
 ) -> Float[Tensor, "n_pairs n_layers d_model"]:
-    """Pooled state of each positive prompt minus that of its negative one, at the output of each layer (None: of all).
+    """Pooled state of each positive prompt minus that of its negative prompt, at the output of each layer.
 
-    ``options`` are those of :func:`sides`. Raises ZkitError for lists of different lengths and an unknown pool.
+    layers: their numbers (None: all). options: those of :func:`sides`. Raises ZkitError for no prompts, lists of
+    different lengths, an unknown pool or layer, and other input that :func:`sides` refuses.
     """
     one, other = sides(model, positives, negatives, layers, **options)
     return one - other
@@ -103,17 +104,20 @@ def sides(
     max_new_tokens: int = 64,
     batch_size: int | None = None,
 ) -> tuple[Float[Tensor, "n_pairs n_layers d_model"], Float[Tensor, "n_pairs n_layers d_model"]]:
-    """Pooled states of the positive and of the negative prompts, from one pass over all of them.
+    """Pooled states of the positive and of the negative prompts, recorded in the same batches.
 
-    pool: ``"suffix"``, the mean over the tokens that the chat template puts after the message, without massive ones:
-    the same tokens in the same number behind every prompt, in states that have read it (the post-instruction tokens of
-    Arditi et al. 2024); ``"content"``, over the tokens of the messages themselves, without massive ones; ``"all"``,
-    over all tokens but the first; ``"literal"``, over all tokens, the published recipe; ``"last"``, the last token of
-    the prompt; ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``, without
-    massive tokens. None takes ``"suffix"`` of a chat template, and ``"content"`` of plain text. ``"all"`` and
-    ``"literal"`` hold what every prompt begins with, in a share that its length decides
+    layers: their numbers (None: all). chat: whether to use the chat template. batch_size: see
+    :func:`zkit.generation.complete`.
+    pool: ``"suffix"``, the mean over the tokens that the chat template puts after the message, without massive ones.
+    These tokens are the same for every prompt, and their states depend on it (the post-instruction tokens of Arditi et
+    al. 2024). ``"content"``, over the tokens of the messages, without massive ones; ``"all"``, over all tokens but the
+    first; ``"literal"``, over all tokens, the published recipe; ``"last"``, the last token of the prompt;
+    ``"response"``, the mean over the model's own greedy answer of at most ``max_new_tokens``, without massive tokens.
+    None means ``"suffix"`` with a chat template, and ``"content"`` without. ``"all"`` and ``"literal"`` include states
+    of the beginning that all prompts share, in a share that depends on the prompt's length
     (:func:`zkit.steering.sink.prefix_artefact`).
-    Raises ZkitError for lists of different lengths, an unknown pool, an empty answer, and as :func:`zkit.record` does.
+    Raises ZkitError for no prompts, lists of different lengths, an unknown pool or layer, an empty answer, and a prompt
+    in which no token is chosen.
     """
     if len(check_prompts(positives)) != len(check_prompts(negatives)):
         raise ZkitError(f"{len(positives)} positive but {len(negatives)} negative prompts; give them in pairs")
@@ -148,8 +152,8 @@ def mean_difference(
 ) -> SteeringVector:
     """v_l = mean over pairs of :func:`contrasts`, not normalised.
 
-    Raises ZkitError for lists of different lengths, an unknown pool or layer, the same prompts on both sides, and
-    states that do not differ.
+    positives, negatives, layers, pool, chat, max_new_tokens, batch_size: see :func:`sides`. Raises ZkitError for lists
+    of different lengths, an unknown pool or layer, the same prompts on both sides, and states that do not differ.
     """
     if list(positives) == list(negatives):
         raise ZkitError("the positive and the negative prompt are the same; their difference is no direction")
@@ -171,7 +175,7 @@ def mean_difference(
 
 
 def stability(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Float[Tensor, " n_layers"]:
-    """Mean cosine between the differences of two pairs, over all pairs of pairs: 1 where all point one way.
+    """Mean cosine between the differences of two pairs, over all pairs of pairs: 1 if all have the same direction.
 
     Raises ZkitError for fewer than two pairs and for a pair without a difference.
     """
@@ -184,9 +188,9 @@ def stability(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Float[Tensor
 
 
 def stability_interval(deltas: Float[Tensor, "n_pairs n_layers d_model"]) -> Interval:
-    """:func:`stability`, mean over the layers given, with a 95% interval by the jackknife over pairs (Efron).
+    """:func:`stability`, averaged over the layers, with a 95% interval by the jackknife over pairs (Efron).
 
-    A pair takes part in every cosine with another one, so a bootstrap of each pair's mean cosine would be too narrow.
+    Each pair occurs in the cosines of all others, so a bootstrap of each pair's mean cosine would be too narrow.
     Raises ZkitError for fewer than three pairs and for a pair without a difference.
     """
     n = len(deltas)
@@ -203,7 +207,8 @@ def length_matched(
 ) -> tuple[str, str]:
     """The two prompts with the same number of tokens: ``filler`` is appended to the shorter one until they agree.
 
-    Raises ZkitError if the filler's tokens overshoot, and if it adds none; one token each is safe.
+    chat: whether tokens are counted with the chat template. Raises ZkitError if the filler adds no token, or overshoots
+    the longer prompt; a filler of one token cannot.
     """
     texts = [positive, negative]
     sizes = [_tokens(model, text, chat) for text in texts]
@@ -234,11 +239,11 @@ def actadd(
 ) -> SteeringVector:
     """v_l = mean state of the positive prompt - mean state of the negative one, at the output of each layer l.
 
-    Name a style, or give both prompts. ``layer``: one, several, or None for every layer; all of them come from one
-    forward pass. The mean runs over the tokens that the chat template puts after the instruction, because a difference
-    of means that lets in what every prompt begins with measures the lengths of the prompts; ``pool="literal"`` is the
-    published recipe, a mean over every token. Other pools are those of :func:`zkit.steering.contrast.sides`. The vector
-    is not normalised.
+    style, or positive and negative: the name of a style, or two prompts. layer: one, several, or None for every layer;
+    all come from one forward pass. chat: whether to use the chat template.
+    pool: the tokens of the mean (:func:`zkit.steering.contrast.sides`); by default those that the chat template puts
+    after the instruction, because a mean that includes the common beginning of all prompts makes the difference depend
+    on the prompts' lengths. ``"literal"``, all tokens, is the published recipe. The vector is not normalised.
 
     Raises ZkitError for an unknown style, a missing prompt, equal prompts, a layer the model does not have, a pair
     whose states do not differ, and an unknown pool.

@@ -1,4 +1,4 @@
-"""What a steering vector must beat: directions of the same length that carry nothing of its contrast."""
+"""Controls for steering vectors: random, sink and shuffled-pair directions, which do not hold the vector's contrast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zkit.steering.vectors import SteeringVector
 
 
 def random_like(v: SteeringVector, n: int, seed: int = 0) -> list[SteeringVector]:
-    """``n`` vectors of uniformly random directions, each as long as ``v`` at each of its layers."""
+    """``n`` vectors of uniformly random directions, each with the norm of ``v`` at each of its layers."""
     generator = torch.Generator().manual_seed(seed)
     return [
         _as_long(v, {l: torch.randn(v.width, generator=generator) for l in v.layers}, f"random direction {i}")
@@ -26,10 +26,11 @@ def random_like(v: SteeringVector, n: int, seed: int = 0) -> list[SteeringVector
 
 
 def sink_direction(model: Model, v: SteeringVector, prompts: Sequence[Prompt] = NEUTRAL) -> SteeringVector:
-    """What the first token and every massive one have more than the others, as long as ``v``: the pure sink direction.
+    """The pure sink direction, with the norm of ``v``: the difference between massive tokens and the others.
 
-    Mean over prompts of the difference of the two groups' mean states. A literal vector of two prompts of different
-    lengths holds some of it. Raises ZkitError for no prompts and for an unknown layer.
+    It is the mean over prompts of the mean state of the first and the massive tokens minus that of all other tokens. A
+    literal vector of two prompts of different lengths contains some of it. Raises ZkitError for no prompts and for an
+    unknown layer.
     """
     parts = []
     for part in dissect(model, prompts, v.layers):
@@ -48,8 +49,8 @@ def shuffled_pairs(
 ) -> SteeringVector:
     """The mean difference with the two sides of a random half of the pairs swapped.
 
-    Its length is what the pairs leave when they do not know which side is which; it is not rescaled. Raises ZkitError
-    for fewer than two pairs, and unless there is one layer for each in ``deltas``.
+    It is not rescaled: its norm shows what is left if the sides are not distinguished. Raises ZkitError for fewer than
+    two pairs, and unless ``layers`` has a number for each layer of ``deltas``.
     """
     if len(deltas) < 2 or len(layers) != deltas.shape[1]:
         raise ZkitError(

@@ -1,8 +1,8 @@
 """Steering vectors as GGUF control vectors, the format of llama.cpp's ``--control-vector``.
 
-``direction.n`` is the vector of layer n, counted from 0 as here: llama.cpp adds it to what layer n puts out, at every
-token, so a file is ``steer(..., first_token=True)``. There is no direction for layer 0. The metadata are those of
-repeng; llama.cpp reads the directions alone. The note travels under ``zkit.note``.
+``direction.n`` is the vector of layer n, counted from 0 as here: llama.cpp adds it to the output of layer n at every
+token, as ``steer(..., first_token=True)`` does. There is no direction for layer 0. The metadata are those of repeng, of
+which llama.cpp reads none, and the note under ``zkit.note``.
 Source: llama.cpp, where ``common_control_vector_load_one`` (common/common.cpp) puts direction.n at row n - 1,
 ``llama_adapter_cvec::apply`` (src/llama-adapter.cpp) gives row n - 1 to layer n, and ``build_cvec`` adds it after the
 layer's last residual sum (src/models/qwen3.cpp); repeng, ``ControlVector.export_gguf``.
@@ -29,14 +29,15 @@ from zkit.tensor_files import LIMIT
 ARCHITECTURE = "controlvector"
 HINT, COUNT, NOTE = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count", "zkit.note"
 MOST_READS = 20_000
-"""Reads of a header. A control vector needs ten for each layer, the vocabulary of a model hundreds of thousands."""
+"""Most reads of a header. A control vector needs ten per layer, the vocabulary of a model hundreds of thousands."""
 _NAME = re.compile(r"direction\.([1-9][0-9]*)")
 
 
 def write_gguf(v: SteeringVector, path: str | Path, model_hint: str = "") -> None:
-    """Write a control vector; the file appears whole or not at all. A hint becomes part of the note in the file.
+    """Write a control vector; the file appears whole or not at all.
 
-    Without a hint it is the note's ``model_hint``, else its ``model``, else empty; llama.cpp does not read it.
+    model_hint: written into the file's metadata and its note. If empty, the metadata have the note's ``model_hint``,
+    else its ``model``, else an empty text; llama.cpp does not read it.
     Raises ZkitError for a vector at layer 0, a folder that does not exist, a file that cannot be written, and without
     the package gguf.
     """
@@ -50,7 +51,7 @@ def write_gguf(v: SteeringVector, path: str | Path, model_hint: str = "") -> Non
         raise ZkitError(f"there is no folder {path.parent} to write the control vector in; make it first")
     note = {**v.note, "model_hint": model_hint} if model_hint else dict(v.note)
     packed = write_note(note)
-    text = gguf.GGUFValueType.STRING  # add_string would leave an empty text out, and repeng wants the key
+    text = gguf.GGUFValueType.STRING  # add_string omits empty texts, but repeng needs the key
     with writing.replacing(path) as part, closing(gguf.GGUFWriter(part, ARCHITECTURE)) as writer:
         writer.add_key_value(HINT, note.get("model_hint", note.get("model", "")), text)
         writer.add_uint32(COUNT, len(v.layers))
@@ -63,7 +64,7 @@ def write_gguf(v: SteeringVector, path: str | Path, model_hint: str = "") -> Non
 
 
 def read_gguf(path: str | Path) -> SteeringVector:
-    """Read a control vector exactly, whoever wrote it; of a foreign one the note has the hint as its ``model``.
+    """Read a control vector exactly. If zkit did not write it, the note has only the model hint, as its ``model``.
 
     Raises ZkitError for a missing or damaged file, one that holds something else than a control vector, tensors other
     than ``direction.n`` (n >= 1) of float32 and one width, values that are not finite, and without the package gguf.
@@ -98,7 +99,7 @@ def _package() -> Any:
 
 
 def _reader(gguf: Any, path: Path) -> Any:
-    """The package's reader, which takes a file's word for its lengths, made to stop where the file ends."""
+    """The package's reader, which trusts the lengths in a file, with checks that it stays inside the file."""
     reads = 0
 
     class Bounded(gguf.GGUFReader):  # type: ignore[misc]
@@ -115,7 +116,7 @@ def _reader(gguf: Any, path: Path) -> Any:
 
 
 def _text(reader: Any, key: str) -> str:
-    """The text under a key; empty if there is none."""
+    """The text of a key; empty if there is none."""
     field = reader.get_field(key)
     found = field.contents() if field else ""
     return found if isinstance(found, str) else ""

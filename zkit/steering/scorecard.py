@@ -1,4 +1,4 @@
-"""Which layer, how strong: the geometry of a vector by layer, what it prefers, and a recommendation with reasons."""
+"""The choice of layer and strength: a vector's geometry and effect by layer, and a recommendation with reasons."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Poles:
     positive: tuple[str, ...]
     negative: tuple[str, ...]
     not_answered: int = 0
-    """Questions left out because a reply under one of the instructions was no answer, a refusal for example."""
+    """Number of questions left out because a reply under one of the instructions was no answer, such as a refusal."""
 
 
 def asked(style: Style, question: str) -> tuple[str, str]:
@@ -54,9 +54,10 @@ def poles(
 ) -> Poles:
     """Greedy answers of the un-steered model under both instructions.
 
-    Questions whose two answers agree are left out, and those with a reply that is no answer: a pole made of refusals
-    is no style. ``refusals``: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not given.
-    Raises ZkitError if none is left: the model then does not follow these instructions.
+    Questions whose two answers are equal are left out, and those with a reply that is no answer, because refusals do
+    not represent a style. max_new_tokens: of an answer. refusals: the model's own
+    (:func:`zkit.refusals.own_refusals`), elicited if not given. Raises ZkitError if no question is left: the model then
+    does not follow these instructions.
     """
     prompts = [asked(style, question) for question in questions]
     flat = [prompt for pair in prompts for prompt in pair]
@@ -82,8 +83,8 @@ def preference(model: Model, given: Poles, arms: Arms) -> list[list[float]]: ...
 def preference(model: Model, given: Poles, arms: Arms | None = None) -> list[float] | list[list[float]]:
     """For each question the mean log-probability (nats per token) of its positive answer minus that of its negative.
 
-    The questions are asked without an instruction; with ``arms``, lists of edits, there is a list for each, and they
-    share batches. Edits in force apply; the answers count as generated.
+    The questions are asked without an instruction. With ``arms``, lists of edits, there is a list of values for each
+    arm; arms share batches. Edits in force apply; the answers count as generated.
     """
     n, every = len(given.questions), [[]] if arms is None else arms
     scored = log_probs(model, list(given.questions) * 2, [*given.positive, *given.negative], every)
@@ -92,7 +93,7 @@ def preference(model: Model, given: Poles, arms: Arms | None = None) -> list[flo
 
 
 Measure = Callable[[Model, Arms], Sequence[Sequence[float]]]
-"""For each arm one value for each item, such as ``lambda model, arms: preference(model, given, arms)``."""
+"""Returns one value per item for each arm, such as ``lambda model, arms: preference(model, given, arms)``."""
 
 
 def effect(
@@ -104,12 +105,13 @@ def effect(
     alpha: float | None = None,
     first_token: bool = False,
 ) -> Float[NDArray, "n_vectors n_items"]:
-    """What a measure is under each vector minus what it is under the vector's negative; all arms share batches.
+    """The measure's values under each vector minus those under the vector's negative; all arms share batches.
 
-    vectors: several; or one, of which each layer is steered by itself.
-    dose, alpha: the strength on both sides, one of the two; a dose is for vectors of one layer.
-    measure: what is asked of the arms. first_token: whether the first token is steered too.
-    Raises ZkitError for both strengths or none, a dose of a vector of several layers, and what ``measure`` refuses.
+    vectors: several; or one, of which each layer is steered separately.
+    dose, alpha: the strength in both directions; give one of them. A dose needs vectors of one layer.
+    measure: the function that is called on all arms. first_token: whether the first token is steered too.
+    Raises ZkitError for both strengths or none, a dose of a vector of several layers, and input that ``measure``
+    refuses.
     """
     given = {name: size for name, size in (("dose", dose), ("alpha", alpha)) if size is not None}
     if len(given) != 1:
@@ -126,9 +128,9 @@ PUBLISHED_LAYERS = 28
 
 
 def bands(n_layers: int) -> dict[str, list[int]]:
-    """The published layer roles (of 28 layers) at the same relative depth: name -> layers; each layer has one role.
+    """The published layer roles (of 28 layers) at the same relative depth: name -> layers; a layer has one role or none.
 
-    Layers 8 to 11 have no published role, so some layers here have none.
+    Layers 8 to 11 of 28 have no published role, so some layers of other models have none.
     """
     found: dict[str, list[int]] = {name: [] for name in PUBLISHED_BANDS}
     for layer in range(n_layers):
@@ -147,11 +149,11 @@ def geometry(
 ) -> pd.DataFrame:
     """Norms of states and vector at each layer of ``v``, from one forward pass over the prompts.
 
-    Columns: layer; first_norm, the first token's median norm; usual_norm, that of the messages' tokens that are not
-    massive (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (the published one); n_massive,
-    massive tokens in a prompt, on average; vector_norm; snr = vector_norm / mean_norm (published); dose_per_alpha =
-    vector_norm / usual_norm; and stability of ``deltas`` (:func:`zkit.steering.contrasts` at the layers of ``v``), if
-    given. Raises ZkitError for differences of another number of layers, and for prompts without a usual token.
+    Columns: layer; first_norm, the first token's median norm; usual_norm, the median norm of usual tokens
+    (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (as published); n_massive, the mean
+    number of massive tokens in a prompt; vector_norm; snr = vector_norm / mean_norm (as published); dose_per_alpha =
+    vector_norm / usual_norm; and, if ``deltas`` are given (:func:`zkit.steering.contrasts` at the layers of ``v``),
+    their stability. Raises ZkitError for ``deltas`` of another number of layers, and prompts without a usual token.
     """
     found = dissect(model, prompts, v.layers)
     frame = pd.DataFrame(
@@ -189,17 +191,18 @@ QUESTIONS = (
     "Why is there rain?",
     "What is money?",
 )
-"""Questions that a recommendation is made on: everyday topics, no style asked for."""
+"""Questions from which a recommendation is made: on everyday topics, in neutral style."""
 
 TRIAL_DOSE = 0.3
 DOSES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5)
 RIVALS = 8  # random directions that the vector must beat
-MARGIN = 3.0  # by so many times their root mean square: rare by chance, even for the best of a model's layers
+MARGIN = 3.0  # in root mean squares of these directions: rare by chance, even for the best of all layers
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A recommendation. ``table`` is the scorecard, one row a layer; ``curve`` the texts' fate at the chosen layer."""
+    """A recommendation. ``table`` is the scorecard by layer; ``curve`` has the outcomes of texts, by dose, at the chosen
+    layer. The other fields: see :func:`diagnose`."""
 
     layer: int
     alpha: float
@@ -222,12 +225,13 @@ def diagnose(
 ) -> Diagnosis:
     """Recommend a layer and a strength for a style's ActAdd vector, from the model's answers to some questions.
 
-    The layer is the one at which doses of -0.3 and 0.3 move :func:`preference` furthest apart; the dose is the largest
-    of ``doses`` at which, and below which, at most a tenth of the texts are no answers: refused, broken or in another
+    The layer is the one at which doses of -0.3 and 0.3 differ most in :func:`preference`. The dose is the largest of
+    ``doses`` at which, and below which, at most a tenth of the texts are no answers: refused, broken or in another
     language. ``table`` has the columns of :func:`geometry` and ``effect`` (nats per token), ``curve`` those of
-    :func:`outcomes` by dose; ``changes``, ``collapses`` and ``refuses`` are those of :func:`phases`. Raises ZkitError
-    for doses that are not above zero, fewer than two questions, a model that does not follow the instructions, a vector
-    that does no more than random directions of its length.
+    :func:`outcomes` by dose; ``changes``, ``collapses`` and ``refuses`` are those of :func:`phases`.
+    max_new_tokens: of an answer. Raises ZkitError for doses that are not above zero, fewer than two questions, a model
+    that does not follow the instructions, a vector with no more effect than random directions of its norm, and if even
+    at the smallest dose too many texts are no answers.
     """
     if len(doses) == 0 or not all(0 < dose < math.inf for dose in doses):
         raise ZkitError(f"doses must be above zero, got {list(doses)}; the un-steered model is always beside them")
@@ -262,7 +266,7 @@ def diagnose(
         max_new_tokens=max_new_tokens,
         refusals=own,
     )
-    unsteered = found.loc[found["alpha"] == 0, "text"].tolist()  # of the same batches, so that only steering differs
+    unsteered = found.loc[found["alpha"] == 0, "text"].tolist()  # from the same batches, so that rounding is the same
     judged = judge_texts(model, questions, found, unsteered, own).assign(dose=lambda rows: rows["dose"].round(6))
     every = outcomes(judged, "dose")
     start, curve = every.iloc[0], every.iloc[1:].reset_index(drop=True)

@@ -1,9 +1,9 @@
-"""What massive states do to a difference of means: the arithmetic of prompt lengths.
+"""The effect of massive states on a difference of means, which depends on the lengths of the prompts.
 
-Whatever two prompts say, the chat template begins both with the same P tokens, and since no token sees what follows it
-their states are the same in both. A mean over all T tokens of a prompt holds 1/T of their sum, and a difference of
-means of prompts of T+ and T- tokens holds (1/T+ - 1/T-) of it. If the first token alone is massive, of norm S, that is
-S (1/T+ - 1/T-) along its direction; where more tokens of the template are, leaving out the first leaves their part.
+The chat template begins any two prompts with the same P tokens. With causal attention, their states are the same in
+both. A mean over all T tokens of a prompt contains 1/T of their sum, and a difference of means of prompts of T+ and T-
+tokens contains (1/T+ - 1/T-) of it. If only the first token is massive, with norm S, this is S (1/T+ - 1/T-) along its
+direction. If further tokens of the template are massive, leaving out the first token does not remove their part.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from zkit.steering.vectors import SteeringVector
 
 
 def length_factor(n_positive: int, n_negative: int) -> float:
-    """1/T+ - 1/T-: what a difference of means over all tokens holds of each state that both prompts begin with.
+    """1/T+ - 1/T-: the factor, in a difference of means over all tokens, of each state that both prompts begin with.
 
-    Zero for prompts of equal length. ZkitError unless both counts are >= 1.
+    It is 0 for prompts of equal length. Raises ZkitError unless both counts are >= 1.
     """
     if min(n_positive, n_negative) < 1:
         raise ZkitError(f"a prompt has at least one token, not {min(n_positive, n_negative)}")
@@ -31,20 +31,21 @@ def length_factor(n_positive: int, n_negative: int) -> float:
 def prefix_artefact(
     model: Model, positive: Prompt, negative: Prompt, layers: Sequence[int] | None = None
 ) -> SteeringVector:
-    """a_l = (1/T+ - 1/T-) sum over t < P of h_l^t, the part of a literal vector that the prompts' lengths decide.
+    """a_l = (1/T+ - 1/T-) sum over t < P of h_l^t, the part of a literal vector that depends on the prompts' lengths.
 
-    P, T+, T- and the sum as in :func:`prefix_sum`, layers too. A vector over all tokens but the first holds 1/(T+ - 1)
-    - 1/(T- - 1) of the sum without its first state. Prompts of equal length have none: the direction is that of
-    :func:`prefix_sum`. Raises ZkitError if the two prompts begin with no common token of the template.
+    T+ and T- are the prompts' numbers of tokens; the sum is :func:`prefix_sum`, of which layers (None: all). A vector
+    over all tokens but the first contains 1/(T+ - 1) - 1/(T- - 1) of the sum without its first state. For prompts of
+    equal length a_l is 0. Raises ZkitError for an unknown layer, and if the prompts begin with no common token of the
+    template.
     """
     return length_factor(*token_counts(model, [positive, negative])) * prefix_sum(model, positive, negative, layers)
 
 
 def prefix_sum(model: Model, positive: Prompt, negative: Prompt, layers: Sequence[int] | None = None) -> SteeringVector:
-    """sum over t < P of h_l^t at the output of each layer (None: of all), P tokens of the template beginning both.
+    """sum over t < P of h_l^t at the output of each layer: over the P template tokens that both prompts begin with.
 
-    Raises ZkitError if the template begins the prompts with different tokens or with none, and as
-    :func:`zkit.anatomy` does.
+    layers: their numbers (None: all). Raises ZkitError for an unknown layer, an empty prompt, a chat template that
+    changes or drops a message, and one that begins the prompts with different tokens or with none.
     """
     one, other = dissect(model, [positive, negative], layers)
     length = 0
@@ -63,14 +64,17 @@ def prefix_sum(model: Model, positive: Prompt, negative: Prompt, layers: Sequenc
 
 
 def first_norm(mean_norm: float, usual_norm: float, n_tokens: int) -> float:
-    """S, from the mean norm over all tokens of a prompt: (S + (T - 1) usual) / T = mean. ZkitError unless T >= 1."""
+    """The first token's norm S from the mean norm over a prompt of T tokens: (S + (T - 1) usual) / T = mean.
+
+    Raises ZkitError unless ``n_tokens``, T, is >= 1.
+    """
     if n_tokens < 1:
         raise ZkitError(f"a prompt has at least one token, not {n_tokens}")
     return n_tokens * mean_norm - (n_tokens - 1) * usual_norm
 
 
 def sink_part(size: float, n_positive: int, n_negative: int) -> float:
-    """S (1/T+ - 1/T-): the signed length, in a literal vector, of a state of norm S that both prompts begin with.
+    """S (1/T+ - 1/T-): the signed norm, in a literal vector, of a state of norm S that both prompts begin with.
 
     Raises ZkitError unless both counts are >= 1.
     """
@@ -78,17 +82,17 @@ def sink_part(size: float, n_positive: int, n_negative: int) -> float:
 
 
 def style_part(norm: float, sink: float) -> float:
-    """Length of what is left of a vector of some norm without its sink part. ZkitError if the sink is the longer."""
+    """The norm of a vector without its sink part, to which the rest is orthogonal. ZkitError if ``sink`` > ``norm``."""
     if abs(sink) > norm:
         raise ZkitError(f"a vector of norm {norm:g} cannot hold a sink part of {sink:g}")
     return math.sqrt(norm**2 - sink**2)
 
 
 def predicted_cosines(sinks: Mapping[str, float], style: float) -> dict[tuple[str, str], float]:
-    """Cosine of each two literal vectors if only lengths told them apart.
+    """Cosine of each two literal vectors that have only their sink direction in common.
 
-    ``sinks`` are their sink parts; their style parts have one size, ``style``, and are orthogonal to each other and to
-    the sink.
+    sinks: their sink parts, by name. style: the norm of their style parts, which are taken to be of equal norm and
+    orthogonal to each other and to the sink.
     """
     names = list(sinks)
     return {

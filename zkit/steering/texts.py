@@ -1,4 +1,4 @@
-"""Answers under many strengths and layers, and what became of each: length, repetition, topic, surprise, refusal."""
+"""Answers under many strengths and layers, with measures of each: length, repetition, topic, surprise, refusal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKDOWN = re.compile(r"^\s*(?:#{1,6} |[-*+] |\d+\. |> |```)|\*\*[^*]+\*\*|`[^`
 
 
 def words(text: str) -> int:
-    """Number of words: what white space separates."""
+    """Number of words, which are separated by white space."""
     return len(text.split())
 
 
@@ -43,7 +43,7 @@ def markdown(text: str) -> int:
 
 
 def longest_repeat(text: str) -> int:
-    """Words in the longest run of words that occurs again later in the text, overlaps included."""
+    """Number of words in the longest run of words that occurs again later in the text, overlaps included."""
     found = text.lower().split()
     best, above = 0, [0] * (len(found) + 1)
     for i in range(1, len(found) + 1):
@@ -56,9 +56,9 @@ def longest_repeat(text: str) -> int:
 
 
 def topic_cosines(texts: Sequence[str], references: Sequence[str]) -> list[float]:
-    """Cosine of each text with the reference at its place: tf-idf over words, the idf from the references.
+    """Cosine of each text with the reference at the same index: tf-idf over words, with the idf from the references.
 
-    A word that half of the references hold says little about a topic; one that is in no reference counts as in one.
+    A word in many references has a small weight; a word in no reference has the weight of a word in one. The cosine is
     0 for a text without words. Raises ZkitError for lists of different lengths and fewer than two references.
     """
     if len(texts) != len(references) or len(references) < 2:
@@ -75,8 +75,9 @@ def topic_cosines(texts: Sequence[str], references: Sequence[str]) -> list[float
 def surprise(model: Model, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float | None]:
     """Mean negative log-probability (nats per token) of each text after its prompt; None for an empty text.
 
-    The perplexity is its exponential. Outside any block that steers, this is how unlikely the un-steered model finds
-    what was written. Raises ZkitError for lists of different lengths.
+    The perplexity is its exponential. Call it outside any block that steers to measure how unlikely a text is under the
+    un-steered model. Raises ZkitError for an empty prompt, and for prompts that with their texts need more positions
+    than the model has.
     """
     kept = [i for i, text in enumerate(texts) if text]
     found: list[float | None] = [None] * len(texts)
@@ -106,13 +107,18 @@ def sweep(
     batch_size: int | None = None,
     refusals: Refusals | None = None,
 ) -> pd.DataFrame:
-    """Answers to every prompt at every strength and layer of ``v``, one layer at a time; arms share batches.
+    """Answers to every prompt at every strength, steered at each layer of ``v`` separately; arms share batches.
 
-    Give ``alphas`` or ``doses``. Columns: layer, alpha, dose (alpha |v| over ``reference``, the
-    usual norm of a token), prompt (its index), text, words, tokens, truncated (ran into max_new_tokens), reply (its
-    class, :data:`zkit.replies.CLASSES`). Count words over answers: a refusal is short, too. ``refusals``: the model's
-    own (:func:`zkit.refusals.own_refusals`), elicited if not given. Call it outside any block that steers.
-    Raises ZkitError for no strengths or both kinds, and as :func:`zkit.steering.edits` and generation do.
+    alphas, or doses: the strengths, as factors on ``v``, or as alpha |v| over ``reference``.
+    reference: the usual norm of a token at each layer (None: :func:`zkit.steering.reference_norms`).
+    positions, first_token: the tokens that are steered. max_new_tokens: of an answer. batch_size: see
+    :func:`zkit.generation.complete`. refusals: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not
+    given.
+    Columns: layer, alpha, dose, prompt (its index), text, words, tokens, truncated (whether it reached
+    max_new_tokens), reply (its class, :data:`zkit.replies.CLASSES`). Average words over answers only, because refusals
+    are short. Call it outside any block that steers.
+    Raises ZkitError for no strengths or both kinds, a strength that is not finite, no prompts, and a vector of another
+    width or layer than the model has.
     """
     strengths = doses if alphas is None else alphas
     if (alphas is None) == (doses is None) or strengths is None or len(strengths) == 0:
@@ -124,7 +130,7 @@ def sweep(
         for part in parts
         for alpha in (map(float, strengths) if doses is None else [alpha_for(float(d), part, usual) for d in strengths])
     ]
-    # Strength 0 is the model as it is, whatever the layer: asked once.
+    # At strength 0 every layer gives the unedited model, so it is run once.
     distinct = {
         (part.layers[0] if alpha else None, alpha): edits(model, part, alpha, positions, first_token)
         for part, alpha in arms
@@ -153,10 +159,10 @@ def sweep(
 
 
 COLLAPSE = 1.0
-"""Nats per token: a text that surprises the un-steered model by more than this above its own answer is incoherent."""
+"""Nats per token: a text is incoherent if its surprise exceeds that of the un-steered answer by more than this."""
 
 SAFE = 0.1
-"""Share of texts that may be no answers at a dose that is called safe."""
+"""Largest share of texts that are no answers at a dose that is called safe."""
 
 
 def judge_texts(
@@ -166,19 +172,22 @@ def judge_texts(
     unsteered: Sequence[str],
     refusals: Refusals | None = None,
 ) -> pd.DataFrame:
-    """A sweep with what became of each text, beside the un-steered answer to the same prompt.
+    """The frame of a sweep with added measures of each text, some relative to the un-steered answer to its prompt.
 
     Adds: reply, its class (:data:`zkit.replies.CLASSES`; incoherent: more than ``COLLAPSE`` nats per token more
-    surprising than the un-steered answer); answered, whether it still is an answer, whole or cut off; broken: empty,
-    repeating or incoherent; changed, whether an answer is another than the un-steered one, missing where it is none;
-    sentences; distinct_2; longest_repeat; markdown; surprise (nats per token under the un-steered model; missing for an
-    empty text); surprise_gain, the same minus that of the un-steered answer; topic_cosine with the un-steered answer.
+    surprising than the un-steered answer); answered, whether it is an answer, whole or cut off; broken, whether it is
+    empty, repetitive or incoherent; changed, whether an answer differs from the un-steered one (missing if the text is
+    no answer); sentences; distinct_2; longest_repeat; markdown; surprise (nats per token under the un-steered model;
+    missing for an empty text); surprise_gain, the same minus that of the un-steered answer; topic_cosine with the
+    un-steered answer.
 
-    ``refusals``: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not given; those that a column reply
-    of the frame, a sweep's, names already stand. Without a column truncated no text counts as cut off.
-    Call it outside any block that steers; answers from the same batches as the sweep's (its own alpha 0) keep rounding
-    from counting as a change. Raises ZkitError if there is not one un-steered answer for each prompt,
-    and for fewer than two prompts.
+    prompts: those of the sweep. frame: its result; without a column truncated no text counts as cut off.
+    unsteered: an answer for each prompt. Take them from the same batches, as the sweep's answers at alpha 0, so that
+    rounding does not count as a change.
+    refusals: the model's own (:func:`zkit.refusals.own_refusals`), elicited if not given. They are not used if the
+    frame has a column reply: its refusals are kept.
+    Call it outside any block that steers. Raises ZkitError if there is not one un-steered answer for each prompt, and
+    for fewer than two prompts.
     """
     if len(unsteered) != len(prompts):
         raise ZkitError(f"{len(prompts)} prompts but {len(unsteered)} un-steered answers; give one for each prompt")
@@ -211,11 +220,11 @@ def judge_texts(
 
 
 def outcomes(frame: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
-    """A judged sweep in figures, one row for each value of ``by``, such as dose.
+    """A summary of a judged sweep (:func:`judge_texts`), one row for each value of the column ``by``, such as dose.
 
-    Columns: texts, their number; answers, the number of those that are answers; over the answers alone, missing where
-    there are none: changed (share), words and topic_cosine (means), cut_off (share; the words of these are a lower
-    bound); over all texts: refused, broken and other_language (shares).
+    Columns: texts, their number; answers, the number of those that are answers; over the answers only, missing if there
+    are none: changed (share), words and topic_cosine (means), cut_off (share; their number of words is a lower bound);
+    over all texts: refused, broken and other_language (shares).
     """
     rows = []
     for value, part in frame.groupby(by):
@@ -237,15 +246,15 @@ def outcomes(frame: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
 
 
 def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """For each layer of a judged sweep and each sign of alpha, where answers begin to change and where they end.
+    """For each layer of a judged sweep and each sign of alpha, the doses at which answers change, collapse and so on.
 
-    Columns: layer, sign, changes (median over prompts of the smallest dose at which a prompt's answer is another one),
+    Columns: layer, sign, changes (median over prompts of the smallest dose at which the prompt's answer has changed),
     refuses and collapses (the smallest doses from which on at least half of the texts are refusals, or broken), window
-    (collapses over changes), safe (the largest dose at which, and below which, at most a share SAFE of the texts are no
+    (collapses / changes), safe (the largest dose at which, and below which, at most a share SAFE of the texts are no
     answers: refused, broken or in another language; 0 if there is none), each with the bounds _low and _high of its 95%
-    bootstrap interval over prompts. A prompt whose answer never changes counts as infinite, and so does what never
-    comes; where neither change nor collapse comes, the window is 1. Doses are given without their sign.
-    Raises ZkitError if there is no dose but zero, and if a prompt lacks a dose.
+    bootstrap interval over prompts. Doses are absolute values; a dose that is not reached is infinite, and so is that
+    of a prompt whose answer never changes. If changes and collapses are both infinite, the window is 1.
+    draws, seed: of the bootstrap. Raises ZkitError if there is no dose but zero, and if a prompt lacks a dose.
     """
     rows = []
     for (layer, up), part in frame[frame["dose"] != 0].groupby(["layer", frame["dose"] > 0]):
@@ -289,10 +298,10 @@ def phases(frame: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFram
 
 
 def _from_here_on(flags: Bool[np.ndarray, "rows doses"]) -> Int[np.ndarray, " rows"]:
-    """Index in each row from which on all are True; one past the end where the last is not."""
+    """Index in each row from which on all flags are True; the row's length if the last is not."""
     return _first(np.flip(np.minimum.accumulate(np.flip(flags, 1), 1), 1))
 
 
 def _first(flags: Bool[np.ndarray, "rows doses"]) -> Int[np.ndarray, " rows"]:
-    """Index of the first True in each row; one past the end where there is none."""
+    """Index of the first True in each row; the row's length if there is none."""
     return np.where(flags.any(1), flags.argmax(1), flags.shape[1])

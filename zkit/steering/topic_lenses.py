@@ -1,4 +1,4 @@
-"""Topic lenses: the words of twelve worlds, and whether a steering vector brings one along that nobody asked for."""
+"""Topic lenses: the vocabularies of twelve topics, and whether a steering vector adds one that was not asked for."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from zkit.steering.vectors import SteeringVector
 from zkit.yaml_files import read_yaml
 
 SECONDS = 1.0
-"""Of processor time that a lens may take for one text; a text of a thousand words takes a thousandth of it."""
+"""Limit of processor time of a lens for one text. A text of a thousand words usually takes a thousandth of it."""
 LONGEST_PATTERN = 10_000
-"""Characters of a pattern."""
-# Four separators that re, and str.split, take for spaces, and regex does not.
+"""Most characters of a pattern."""
+# Four separators that re and str.split treat as white space, but regex does not.
 _SPACES = dict.fromkeys(range(0x1C, 0x20), "\x85")
 FILE = Path(__file__).with_name("topic_lenses.yml")
 _HOW = "write `name: {about: ..., words: [...]}` or `name: {pattern: ...}`"
@@ -38,12 +38,12 @@ _ENDING = re.compile(r"\((\w+)\)(?=\s|$)")  # team(s): letters that may be absen
 
 @dataclass(frozen=True)
 class Lens:
-    """A world by the words that betray it: ``pattern`` matches one of them.
+    """A topic, recognised by its words: ``pattern`` matches one of them.
 
-    ``about`` is what a request calls the world ("" if there is none: then no positive control can ask for it). The
-    pattern belongs to the package regex, which reads what re does and can be given a limit of time (to its words also
-    belong combining marks, and no fractions or raised digits); one of re is compiled again.
-    Raises ZkitError for a lens without a name or with a pattern that matches the empty text.
+    about: the topic's name in a request ("": none, so that no positive control can ask for it).
+    pattern: of the package regex, which has the syntax of re and supports a time limit. Its word characters also
+    include combining marks, but not fractions or superscript digits. A pattern of re is compiled again.
+    Raises ZkitError for a lens without a name, or with a pattern that matches the empty text.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Lens:
 
     @classmethod
     def of_words(cls, name: str, words: Sequence[str], about: str = "") -> Lens:
-        """The lens of whole words or phrases, in either case; the longest that fits counts once.
+        """A lens of whole words or phrases, in upper or lower case; at each place only the longest match counts.
 
-        Letters in brackets at the end of a word may be absent: ``team(s)`` is team or teams. No other form is guessed,
-        and a part of a compound is no whole word (``build`` is not found in build-up). Raises ZkitError for an empty
+        Letters in brackets at the end of a word are optional: ``team(s)`` matches team and teams. Other forms of a word
+        do not match, nor do parts of a compound (``build`` is not found in build-up). Raises ZkitError for an empty
         vocabulary, an empty word, brackets elsewhere, and a lens without a name.
         """
         if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
@@ -77,7 +77,7 @@ class Lens:
 
     @classmethod
     def of_pattern(cls, name: str, pattern: str, about: str = "") -> Lens:
-        """The lens of a regular expression, used as it stands: write ``(?i)`` in front to ignore case.
+        """A lens of a regular expression, which is used unchanged: begin it with ``(?i)`` to ignore case.
 
         Raises ZkitError for an empty pattern, one that does not compile, one that matches the empty text, and a lens
         without a name.
@@ -100,7 +100,7 @@ class Lens:
 
 
 def count(text: str, lens: Lens) -> tuple[int, int]:
-    """The matches of a lens in a text and the text's words. Raises ZkitError for a lens that takes above SECONDS."""
+    """The numbers of matches and of words in a text. Raises ZkitError for a lens that takes longer than SECONDS."""
     try:
         return sum(1 for _ in lens.pattern.finditer(text.translate(_SPACES), timeout=SECONDS)), words(text)
     except TimeoutError as error:
@@ -120,7 +120,7 @@ def read_lenses(path: str | Path) -> dict[str, Lens]:
     """The lenses of a YAML file, by name: ``name: {about: ..., words: [...]}``, or ``pattern: ...`` for ``words``.
 
     Raises ZkitError for a missing or unreadable file, one that holds no lenses, an unknown or missing field, a lens
-    named twice, and as :meth:`Lens.of_words` and :meth:`Lens.of_pattern` do.
+    named twice, an empty vocabulary, and a word or pattern that is invalid or matches the empty text.
     """
     table = read_yaml(located(path, "file of lenses", _HOW))
     if not isinstance(table, dict) or not table:
@@ -145,7 +145,7 @@ def _lens(name: str, entry: Any, path: str | Path) -> Lens:
 
 
 def _whole(name: str, words: Sequence[str]) -> str:
-    """One pattern for whole words, the longest first, so that a phrase is not cut by a word in it."""
+    """One pattern for whole words, the longest first, so that a phrase is matched before a word in it."""
     found = []
     for word in sorted(words, key=len, reverse=True):
         bare = _ENDING.sub("", word)
@@ -172,14 +172,14 @@ PROBES = (
     "Tell me about glass.",
     "What is photosynthesis?",
 )
-"""Everyday questions, none of them inside the world of a shipped lens."""
+"""Everyday questions, none of them on the topic of a shipped lens."""
 
 UNSTEERED = "unsteered"
 WISH = "Explain it in terms of {about}."
 BANDS = {"clean": 0.01, "ambient": 0.03, "captured": 0.05, "contaminated": math.inf}
-"""Name of a band -> the matches per word below which it ends."""
+"""Name of a band -> the number of matches per word that is its upper bound (exclusive)."""
 POINT = 0.01
-"""A drift counts when it is more than this, in matches per word: one point."""
+"""Smallest drift that counts, in matches per word: one percentage point."""
 
 
 def bleed(
@@ -194,11 +194,14 @@ def bleed(
     max_new_tokens: int = 96,
     batch_size: int | None = None,
 ) -> pd.DataFrame:
-    """The words of every lens in the answers to every probe: unsteered, and steered by alpha v. See :func:`tally`.
+    """Count the words of every lens in the answers to every probe, unsteered and steered (:func:`tally`).
 
-    ``v`` is one vector with its ``alpha`` (the arm "steered"), or arms by name, each a vector with its alpha; all arms
-    share batches. Without ``lenses``, the twelve that ship. Raises ZkitError for an alpha missing or given twice, an
-    arm called "unsteered", and as :func:`zkit.steering.edits`, generation and :func:`tally` do.
+    v: one vector with its ``alpha`` (the arm "steered"), or a mapping from the name of an arm to (vector, alpha); all
+    arms share batches. lenses: None means the twelve shipped ones. probes: the prompts.
+    positions, first_token: the tokens that are steered. max_new_tokens: of an answer. batch_size: see
+    :func:`zkit.generation.complete`.
+    Raises ZkitError for an alpha missing or given twice, no arms, an arm called "unsteered", no lenses or probes, and a
+    vector of another width or layer than the model has.
     """
     if isinstance(v, SteeringVector) != (alpha is not None) or not isinstance(v, SteeringVector | Mapping):
         raise ZkitError("give a vector and its alpha, or a mapping from the name of an arm to (vector, alpha)")
@@ -221,11 +224,13 @@ def ask_lenses(
     max_new_tokens: int = 96,
     batch_size: int | None = None,
 ) -> pd.DataFrame:
-    """The words of every lens when the model is asked for a lens, one arm for each lens.
+    """Count the words of every lens in answers to requests for a lens, with one arm for each lens requested.
 
-    The wish stands in front of each probe; the arm "unsteered" is asked the probe alone. :func:`positive_control` reads
-    it. Raises ZkitError for a wish without ``{about}``, a lens that does not say what it is about, and as generation
-    does.
+    The table is the input of :func:`positive_control`. lenses: None means the twelve shipped ones. probes: the prompts.
+    wish: put before each probe, with ``{about}`` replaced by the lens's ``about``; the arm "unsteered" has the probe
+    alone. max_new_tokens: of an answer. batch_size: see :func:`zkit.generation.complete`.
+    Raises ZkitError for a wish without ``{about}``, a lens without an ``about`` or called "unsteered", and no lenses or
+    probes.
     """
     if "{about}" not in wish:
         raise ZkitError(f"the wish {wish!r} has no place for a lens; write {{about}} in it")
@@ -243,10 +248,10 @@ def ask_lenses(
 
 
 def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None = None) -> pd.DataFrame:
-    """Count the lenses in answers, given by arm in the order of the probes.
+    """Count the matches of lenses in ``texts``, the answers of each arm in the order of the probes.
 
-    One row for each lens, probe and arm: lens, probe (its index), arm, matches, words, text. Raises ZkitError for no
-    texts, no lenses, and arms with different numbers of answers.
+    The table has a row for each lens, probe and arm: lens, probe (its index), arm, matches, words, text. lenses: None
+    means the twelve shipped ones. Raises ZkitError for no texts, no lenses, and arms with different numbers of answers.
     """
     known = shipped_lenses() if lenses is None else lenses
     if not known or not texts or len({len(arm) for arm in texts.values()}) != 1:
@@ -262,18 +267,20 @@ def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None 
 
 
 def score_bleed(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """The bleed of each lens in each arm, and its drift from the arm "unsteered": one row for each.
+    """The bleed of each lens in each arm, and its drift from the arm "unsteered": a row for each lens and arm.
 
-    - bleed, bleed_low, bleed_high: matches per word, sums over probes, with a bootstrap interval over probes; band.
+    - matches, words: sums over probes.
+    - bleed, bleed_low, bleed_high: matches / words, with a bootstrap interval over probes. band: its name in BANDS.
     - drift, drift_low, drift_high: bleed minus that of the same probes unsteered, drawn together; NaN when unsteered.
-    - over_a_point: |drift| is more than one point. excludes_0: the interval does not hold 0. seen: a drift upwards that
-      is both.
-    - hit, hit_low, hit_high: share of probes with any match (Wilson); unsteered it is the rate of false positives. An
-      interval of bleed or drift is a point where no text has a match; this one is not.
-    - silent: share of answers without a word. An arm of empty answers alone has collapsed: its bleed and drift are NaN,
-      its band is "collapsed" and it is not seen.
+    - over_a_point: |drift| is more than one percentage point. excludes_0: the interval of the drift does not contain 0.
+      seen: both, and the drift is positive.
+    - hit, hit_low, hit_high: share of probes with any match (Wilson); unsteered it is the rate of false positives. If no
+      text has a match, the intervals of bleed and drift have no width, but this one has.
+    - silent: share of answers without words. If all answers of an arm are empty, its bleed and drift are NaN, its band
+      is "collapsed" and it is not seen.
 
-    Raises ZkitError without the arm "unsteered" or with arms that hold other probes, and if it has no words.
+    Raises ZkitError without the arm "unsteered", with arms of different probes, and if the unsteered answers have no
+    words.
     """
     rows = []
     for lens, part in table.groupby("lens", sort=False):
@@ -290,12 +297,13 @@ def score_bleed(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.D
 
 
 def positive_control(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Whether asking for a lens brings its words out, from the table of :func:`ask_lenses`: one row for each lens.
+    """Whether the model uses a lens's words when asked to, from the table of :func:`ask_lenses`: a row for each lens.
 
-    - drift, drift_low, drift_high: from the unsteered answers. testable: the interval lies above 0. Where it does
-      not, the model has not shown that it has words for the lens, and its silence under steering says nothing.
-    - own, own_low, own_high: bleed when asked for this lens minus when asked for the others, paired over probes (NaN
-      of a single lens). specific: the interval lies above 0. If not, any request for a lens brings these words out.
+    - drift, drift_low, drift_high: from the unsteered answers. testable: the interval is above 0. If it is not, the
+      model may have no words for the lens, and their absence under steering shows nothing.
+    - own, own_low, own_high: bleed when asked for this lens minus bleed when asked for the others, paired over probes
+      (NaN for a single lens). specific: the interval is above 0. If it is not, requests for other lenses produce these
+      words just as well.
 
     Raises ZkitError for a table without the arm "unsteered", and if a lens was not asked for.
     """
@@ -338,7 +346,7 @@ def _row(arm: pd.DataFrame, base: pd.DataFrame | None, level: float, seed: int) 
 
 
 def _drift(before: pd.DataFrame, after: pd.DataFrame, level: float, seed: int) -> Three:
-    """From one arm's bleed to another's over the same probes; NaN where one has no words."""
+    """The bleed of arm ``after`` minus that of ``before``, over the same probes; NaN if one of them has no words."""
     if before.words.sum() == 0 or after.words.sum() == 0:
         return _NONE
     return _three(bootstrap_ratio_difference(_pair(before), _pair(after), level=level, seed=seed))

@@ -1,4 +1,4 @@
-"""Steering vectors as a small algebra, their file format, and what one shares with others."""
+"""Steering vectors: their arithmetic, their file format, and orthogonalisation against others."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NAME = re.compile(r"^layer\.(.+)$")
 
 @dataclass(frozen=True, eq=False)
 class SteeringVector:
-    """One float32 vector [d_model] for each of some layers; steering adds each at the output of its layer.
+    """A vector [d_model] for each of some layers; steering adds each at the output of its layer.
 
     ``a * v``, ``v / a``, ``-v``, ``v + w`` and ``v - w`` act layer by layer (a sum of vectors of different layers has
-    all of them). ``note`` says how the vector was made; it travels with the file.
-    Raises ZkitError if there is no layer, the widths differ, a value is not finite, or a tensor does not hold dense
-    floating numbers.
+    all of these layers). ``note`` says how the vector was made and is saved with it.
+    Raises ZkitError for no layers, different widths, values that are not finite, and tensors that are not dense
+    floating-point.
     """
 
     vectors: Mapping[int, Float[Tensor, " d_model"]]
@@ -65,7 +65,7 @@ class SteeringVector:
         return next(iter(self.norms.values()))
 
     def at(self, *layers: int) -> SteeringVector:
-        """The part at some layers. Raises ZkitError for a layer it does not have."""
+        """The part at some layers. Raises ZkitError for no layers, and for one that the vector does not have."""
         missing = [layer for layer in layers if layer not in self.vectors]
         if missing or not layers:
             raise ZkitError(f"this vector has layers {self.layers}, not {missing or 'none'}")
@@ -105,8 +105,8 @@ class SteeringVector:
     def save(self, path: str | Path) -> None:
         """Write safetensors with the note as metadata; the file appears whole or not at all.
 
-        Raises ZkitError if its folder does not exist, for a note that is not of texts, and if the file cannot be
-        written.
+        Raises ZkitError if the folder does not exist, for a note with other values than texts, and if the file cannot
+        be written.
         """
         path, note = Path(path), write_note(self.note)
         if not path.parent.is_dir():
@@ -118,7 +118,8 @@ class SteeringVector:
     def load(cls, path: str | Path) -> SteeringVector:
         """Read what :meth:`save` wrote, exactly.
 
-        Raises ZkitError for a missing, damaged or foreign file: other tensors, no note, or a note that is not of texts.
+        Raises ZkitError for a missing or damaged file, one without this format in its metadata or with other tensors,
+        and a note that is missing or has other values than texts.
         """
         path = located(path, "steering vector", "make one with zkit.steering.contrast and .save")
         tensors, meta = read_safetensors(path)
@@ -137,25 +138,26 @@ class SteeringVector:
 
 
 def _term(note: Mapping[str, str]) -> str:
-    """A note as part of a sum's. A sum of sums is told flat: quotes within quotes double with every level."""
+    """A note as a part of the note of a sum. Notes of sums are joined flat: nested quotes double with every level."""
     return note["sum of"] if set(note) == {"sum of"} else json.dumps(dict(note))
 
 
 def read_note(text: str, where: str) -> dict[str, str]:
-    """The note of a file, from JSON. Raises ZkitError, which begins with ``where``, for what is no note of texts."""
+    """The note of a file, from JSON. Raises ZkitError, which names ``where``, unless it is an object of texts."""
     return check(dict[str, str], parse_json(text, where), where, "a note is one JSON object of texts")
 
 
 def write_note(note: Mapping[str, str]) -> str:
-    """Inverse of :func:`read_note`. Raises ZkitError for a note that it would refuse."""
+    """Inverse of :func:`read_note`. Raises ZkitError for a note with other values than texts."""
     return json.dumps(check(dict[str, str], plain(dict(note), "the vector's note"), "the vector's note", "give texts"))
 
 
 def orthogonalise(vectors: Mapping[str, SteeringVector]) -> dict[str, SteeringVector]:
     """Each vector without its part in the span of the others, layer by layer.
 
-    What is left of one is orthogonal to all the others as they were, so adding it moves no state along them. Not
-    rescaled. Raises ZkitError for fewer than two vectors, different layers or widths, and one that the others span.
+    Each result is orthogonal to all the other given vectors, so that adding it moves no state along them. It is not
+    rescaled. Raises ZkitError for fewer than two vectors, different layers or widths, and a vector in the span of the
+    others.
     """
     if len(vectors) < 2 or len({(tuple(v.layers), v.width) for v in vectors.values()}) != 1:
         raise ZkitError("orthogonalising needs at least two vectors of the same layers and width")
