@@ -37,7 +37,7 @@ class Recipe:
     scope: str = "layer"
     forget_per_step: int = 16
     seed: int = 0
-    # the repaired trainer
+    # of the recipe "repaired"
     gate: str = "sigmoid"
     init_mean: float = 0.0
     sparsity: float = 0.0  # penalty on the expected share of neurons off above off_target

@@ -128,7 +128,7 @@ PUBLISHED_LAYERS = 28
 
 
 def bands(n_layers: int) -> dict[str, list[int]]:
-    """The published layer roles (of 28 layers) at the same relative depth: name -> layers; a layer has one role or none.
+    """The published layer roles (of 28 layers) at the same relative depth: name -> layers; at most one role a layer.
 
     Layers 8 to 11 of 28 have no published role, so some layers of other models have none.
     """
@@ -153,7 +153,7 @@ def geometry(
     (:func:`zkit.steering.reference_norms`); mean_norm, the mean over all tokens (as published); n_massive, the mean
     number of massive tokens in a prompt; vector_norm; snr = vector_norm / mean_norm (as published); dose_per_alpha =
     vector_norm / usual_norm; and, if ``deltas`` are given (:func:`zkit.steering.contrasts` at the layers of ``v``),
-    their stability. Raises ZkitError for ``deltas`` of another number of layers, and prompts without a usual token.
+    their stability. Raises ZkitError for ``deltas`` of another number of layers and prompts without usual tokens.
     """
     found = dissect(model, prompts, v.layers)
     frame = pd.DataFrame(
@@ -201,7 +201,7 @@ MARGIN = 3.0  # in root mean squares of these directions: rare by chance, even f
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A recommendation. ``table`` is the scorecard by layer; ``curve`` has the outcomes of texts, by dose, at the chosen
+    """A recommendation. ``table`` is the scorecard by layer; ``curve`` has the outcomes of texts by dose at the chosen
     layer. The other fields: see :func:`diagnose`."""
 
     layer: int

@@ -267,15 +267,15 @@ def tally(texts: Mapping[str, Sequence[str]], lenses: Mapping[str, Lens] | None 
 
 
 def score_bleed(table: pd.DataFrame, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """The bleed of each lens in each arm, and its drift from the arm "unsteered": a row for each lens and arm.
+    """Bleed of each lens in each arm, and its drift from the arm "unsteered": a row for each lens and arm.
 
     - matches, words: sums over probes.
     - bleed, bleed_low, bleed_high: matches / words, with a bootstrap interval over probes. band: its name in BANDS.
     - drift, drift_low, drift_high: bleed minus that of the same probes unsteered, drawn together; NaN when unsteered.
     - over_a_point: |drift| is more than one percentage point. excludes_0: the interval of the drift does not contain 0.
       seen: both, and the drift is positive.
-    - hit, hit_low, hit_high: share of probes with any match (Wilson); unsteered it is the rate of false positives. If no
-      text has a match, the intervals of bleed and drift have no width, but this one has.
+    - hit, hit_low, hit_high: share of probes with any match (Wilson); unsteered it is the rate of false positives. If
+      no text has a match, the intervals of bleed and drift have no width, but this one has.
     - silent: share of answers without words. If all answers of an arm are empty, its bleed and drift are NaN, its band
       is "collapsed" and it is not seen.
 
