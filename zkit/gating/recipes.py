@@ -50,7 +50,6 @@ class Recipe:
         for name in ("temperature", "learning_rate", "epochs", "forget_per_step"):
             if not getattr(self, name) > 0:
                 raise ZkitError(f"{name} must be above zero; got {getattr(self, name)}")
-
         if self.gate == "hard_concrete" and self.scale != "none":
             raise ZkitError(f"hard concrete gates reach 1 and are not rescaled; use scale='none', not {self.scale!r}")
 

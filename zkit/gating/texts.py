@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from zkit.errors import ZkitError
-from zkit.prompts import Prompt, check_prompts
-from zkit.reading import Checked, check, located, read_lines
-
-if TYPE_CHECKING:
-    from zkit.models import Model
-from jaxtyping import Float
-
 from zkit.models import Model
 from zkit.packing import packed
+from zkit.prompts import Prompt, check_prompts
+from zkit.reading import Checked, check, located, read_lines
 
 
 @dataclass(frozen=True)
