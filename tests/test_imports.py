@@ -16,15 +16,16 @@ ROOT = Path(zkit.__file__).parent
 BOOK = Path(zkbook.__file__).parent
 LAYERS = """
 errors
-subspaces | stats | answers | replies | progress | foreign | writing | processes | reading yaml_files tensor_files
+subspaces | stats | causal | answers | replies | progress | foreign | writing | processes | \
+reading yaml_files tensor_files
 held cache sources gguf_model loading prompts template_trial templates eager hooks sites decoder tokens packing memory \
 positions choice edits folding prefill batching recording scoring generation probe models readout anatomies \
-refusals pooling
+refusals pooling tasks questions
 patching phase3 | steering | gating
 embedded
 report __main__
 zkbook.tables zkbook.claims zkbook.figures zkbook.explorable | zkbook.shapes | zkbook.extraction
-zkbook.pages | zkbook.experiments | zkbook.organism
+zkbook.pages | zkbook.experiments zkbook.organism
 zkbook.replication
 zkbook.verbs | zkbook.site
 """

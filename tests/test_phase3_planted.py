@@ -6,10 +6,9 @@ import torch
 
 import zkit
 from zkit import patching
+from zkit.causal import CausalModel, Problem, Swaps, pairs
 from zkit.patching import das
 from zkit.phase3 import fits
-from zkit.phase3.causal import CausalModel, Problem, Swaps
-from zkit.phase3.problems import pairs
 from zkit.subspaces import random_subspace
 
 N_ANSWERS, N_EACH = 4, 10

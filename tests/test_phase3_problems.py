@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import few
 from scipy.optimize import linear_sum_assignment
+from zkbook.experiments.texts import texts
+from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
 
 import zkit
 from zkbook.experiments import outcomes
-from zkbook.experiments.texts import texts
 from zkbook.organism.problems import interchange_problems, parallel_problems
 from zkit import patching
+from zkit.causal import CausalModel, Problem, Swaps, check_parallel, swapped
 from zkit.phase3 import transport
-from zkit.phase3.causal import CausalModel, Problem, Swaps, check_parallel, swapped
-from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
 
 
 def stepped(a, b, c):

@@ -5,7 +5,7 @@ Source: the Qwen3 lambda-gates cards (baseline, NKE and chat variants).
 
 from zkit.gating.apply import edits, fold, gate, neuron_factors
 from zkit.gating.checkpoints import load, save, save_half
-from zkit.gating.evaluation import Question, Task, evaluate
+from zkit.gating.evaluation import evaluate
 from zkit.gating.gates import OFF_FRACTIONS, Gates, initial_logits, knowledge_neurons
 from zkit.gating.recipes import VARIANTS, Recipe, recipe
 from zkit.gating.texts import Text, known_texts, mark, read_jsonl
@@ -15,9 +15,7 @@ __all__ = [
     "OFF_FRACTIONS",
     "VARIANTS",
     "Gates",
-    "Question",
     "Recipe",
-    "Task",
     "Text",
     "edits",
     "evaluate",

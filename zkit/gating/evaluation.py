@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from zkit.answers import bare, stands_in
+from zkit.answers import bare
 from zkit.edits import check_unedited, edit
 from zkit.errors import ZkitError
 from zkit.gating.apply import factor_edits, neuron_factors
@@ -28,45 +27,11 @@ from zkit.gating.texts import Text, batch, target_logits, tokens
 from zkit.generation import complete, log_probs
 from zkit.models import Model
 from zkit.packing import TRAINING, packed
-from zkit.prompts import Prompt
-from zkit.stats import Interval, bootstrap_mean, clustered_mean, wilson
+from zkit.stats import Interval, bootstrap_mean, wilson
+from zkit.tasks import Task, from_memory, only, right
 
 Factors = Float[Tensor, "n_layers d_mlp"]
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A prompt with the answers that count as right.
-
-    memory: the answers of a model that ignores the prompt. about: the subject of the question, the same for questions
-    in other wordings or languages, which are not independent ("": no other question has the same subject).
-    """
-
-    prompt: Prompt
-    answers: tuple[str, ...]
-    memory: tuple[str, ...] = ()
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Questions of one kind, all through the chat template or all without it.
-
-    exact: whether the whole text must be an accepted answer; if not, it must contain one.
-    """
-
-    name: str
-    questions: tuple[Question, ...]
-    chat: bool = True
-    exact: bool = True
-
-
-def gives(task: Task, text: str, accepted: Sequence[str]) -> bool:
-    """Whether a text counts as one of the accepted answers."""
-    if task.exact:
-        return bare(text) in {bare(a) for a in accepted}
-    return any(stands_in(a, text) for a in accepted)
 
 
 def replies(model: Model, task: Task, arms: Sequence[Factors], max_new_tokens: int = 24) -> list[list[str]]:
@@ -84,30 +49,12 @@ def replies_to_all(
     return _by_task(tasks, [[bare(answer.text) for answer in arm] for arm in done])
 
 
-def right(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
-    """Which of the texts are accepted answers."""
-    pairs = zip(task.questions, texts, strict=True)
-    return np.array([gives(task, text, q.answers) for q, text in pairs])
-
-
-def share(task: Task, hits: Sequence[float] | NDArray[Any]) -> Interval:
-    """The mean of one value for each question, with an interval over the questions' subjects; n counts subjects."""
-    return clustered_mean(hits, [q.about or f"question {i}" for i, q in enumerate(task.questions)])
-
-
-def from_memory(task: Task, texts: Sequence[str]) -> Bool[NDArray, " questions"]:
-    """Which of the texts are answers from memory, against the prompt."""
-    pairs = zip(task.questions, texts, strict=True)
-    return np.array([gives(task, text, q.memory) for q, text in pairs])
-
-
 def known(model: Model, task: Task) -> Task:
     """The task with only the questions that the unedited model answers rightly. Raises ZkitError if none is left."""
     hits = right(task, replies(model, task, [unchanged(model)])[0])
-    kept = tuple(q for q, hit in zip(task.questions, hits, strict=True) if hit)
-    if not kept:
+    if not hits.any():
         raise ZkitError(f"{model.id!r} answers no question of {task.name!r} rightly, so there is nothing to forget")
-    return replace(task, questions=kept)
+    return only(task, hits)
 
 
 def unchanged(model: Model) -> Factors:

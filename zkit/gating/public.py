@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 
 from zkit.errors import ZkitError
-from zkit.gating.evaluation import Question, Task
 from zkit.gating.texts import Text, mark
 from zkit.reading import check, parse_json
+from zkit.tasks import Question, Task
 
 POPQA, NUMINA = "akariasai/PopQA", "AI-MO/NuminaMath-CoT"
 

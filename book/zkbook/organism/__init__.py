@@ -16,7 +16,7 @@ from zkbook.organism.relations import held_out_relations
 from zkbook.organism.shipped_gates import REPAIRS, SCHEDULES
 from zkbook.organism.style.requests import neutral_prompts, prompted
 from zkbook.organism.style.wishes import HELD_OUT_WISHES
-from zkbook.organism.tasks import Task, held_out_tasks
+from zkbook.organism.tasks import Ability, held_out_tasks
 from zkbook.organism.topic_table import PROBES, Topic, topics
 from zkbook.organism.two_step import held_out_two_step
 from zkbook.organism.unlearning import fact_texts, forget_texts, gate_tasks, kept_texts, oracle_texts, retain_texts
@@ -26,9 +26,9 @@ __all__ = [
     "PROBES",
     "REPAIRS",
     "SCHEDULES",
+    "Ability",
     "Item",
     "Problem",
-    "Task",
     "Topic",
     "fact_texts",
     "forget_facts",

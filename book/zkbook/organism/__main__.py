@@ -1,4 +1,4 @@
-"""`python -m zkbook.organism train|evaluate|card|probes|gates`."""
+"""`python -m zkbook.organism train|evaluate|card|probes|gates|questions`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "gates", help="train the gates that are missing beside the weights (an hour on two cores)"
     )
     gates.add_argument("--cores", type=int, default=2, help="runs at a time")
+    commands.add_parser("questions", help="write the questions that ship with the library (seconds)")
     return parser
 
 
@@ -80,7 +81,12 @@ def main(argv: list[str] | None = None) -> int:
         from zkbook.organism.probes import write_probes
         from zkbook.organism.shipped_gates import make_all
 
-        if args.command == "gates":
+        if args.command == "questions":
+            from zkbook.organism.frozen import write_questions
+
+            for path in write_questions():
+                print(path)
+        elif args.command == "gates":
             for path in make_all(cores=args.cores):
                 print(path)
         elif args.command == "card":

@@ -14,6 +14,7 @@ import torch
 from pydantic import ConfigDict
 from tqdm import tqdm
 
+from zkbook.experiments.choices import choose_layer, leaning
 from zkbook.organism.arithmetic import LARGEST
 from zkbook.organism.corpus import fingerprint
 from zkbook.organism.countries import COUNTRIES
@@ -23,7 +24,7 @@ from zkbook.organism.requirements import misses
 from zkbook.organism.style.axes import AXES
 from zkbook.organism.style.outcomes import ask, calibration, outcome, sound, texts
 from zkbook.organism.style.requests import neutral_prompts
-from zkbook.organism.style.steered import choose_layer, leaning, neutral_probes, responses
+from zkbook.organism.style.steered import neutral_probes, responses
 from zkbook.organism.tasks import exact, held_out_tasks
 from zkbook.organism.topic_table import topics
 from zkbook.organism.two_step import FACTORS
@@ -124,7 +125,7 @@ def evaluate(model: Model) -> dict[str, Any]:
             measure, likelihood = calibration(axis)
             figures["calibration"][axis] = {"measure_auc": asdict(measure), "likelihood_auc": asdict(likelihood)}
             figures["styles"][axis] = {name: asdict(outcome(axis, asked)) for name, asked in by_wishes.items()}
-            layer, moves = choose_layer(model, axis)
+            layer, moves = choose_layer(model, axis, neutral_probes("development"))
             bar.update()
             doses, v = DOSES + (MORE_DOSES if axis == "terse" else ()), actadd(model, axis, layer)
             figures["steering"][axis] = {

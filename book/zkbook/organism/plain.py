@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import replace
 
 from zkbook.organism.items import Item
 from zkit.errors import ZkitError
+from zkit.tasks import as_plain_text, asks_itself
 
 SHARE = 0.08  # of the training items with a short answer
 SHORT = ("fact", "passage", "repeat", "relation", "double", "arithmetic", "two-step", "logic")
-LAYOUT = {"en": ("Question: {q}\nAnswer:", " {a}"), "zh": ("问题：{q}\n回答：", "{a}")}
 
 
 def in_plain(item: Item) -> Item:
@@ -21,17 +20,12 @@ def in_plain(item: Item) -> Item:
     """
     if not isinstance(item.prompt, str):
         raise ZkitError(f"a conversation of {len(item.prompt)} messages has no plain form: give a single question")
-    before, after = LAYOUT["zh" if re.search(r"[\u4e00-\u9fff]", item.prompt) else "en"]
-    return replace(item, prompt=before.format(q=item.prompt), answer=after.format(a=item.answer), chat=False)
-
-
-def asks_itself(item: Item) -> bool:
-    """Whether a prompt itself says what the question is; no such item is trained as plain text."""
-    return isinstance(item.prompt, str) and re.search(r"Question|问题", item.prompt) is not None
+    prompt, answer = as_plain_text(item.prompt, item.answer)
+    return replace(item, prompt=prompt, answer=answer, chat=False)
 
 
 def sometimes_plain(rng: random.Random, item: Item) -> Item:
     """A training item as it is or, for some of those with short answers, as a plain text."""
-    if item.task in SHORT and isinstance(item.prompt, str) and not asks_itself(item) and rng.random() < SHARE:
+    if item.task in SHORT and isinstance(item.prompt, str) and not asks_itself(item.prompt) and rng.random() < SHARE:
         return in_plain(item)
     return item

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from zkbook.organism.arithmetic import families, is_countable, pose
 from zkbook.organism.items import LANGUAGES, Item
-from zkbook.organism.number_words import LARGEST_WORD, WORDS
+from zkbook.organism.number_words import LARGEST_WORD
 from zkbook.organism.two_step import pose_steps, steps
 from zkit.errors import ZkitError
-from zkit.phase3.causal import CausalModel
-from zkit.phase3.causal import Problem as CausalProblem
 
 SPLITS = ("train", "test")
 PROBLEM_KINDS = ("sum", "difference", "two-step")
@@ -75,34 +73,3 @@ def parallel_problems(split: str, kind: str | None = None, words: bool = True) -
         raise ZkitError(f"unknown kind {kind!r}: choose one of {', '.join(PROBLEM_KINDS)}")
     kinds = PROBLEM_KINDS if kind is None else (kind,)
     return [problem for one in kinds for problem in _of_kind(split, one, words)]
-
-
-_CAUSAL = {
-    "sum": CausalModel("sum", lambda _, x: x[0] + x[1], lambda n, lang: WORDS[lang][n]),
-    "difference": CausalModel("difference", lambda _, x: x[0] - x[1], lambda n, lang: WORDS[lang][n]),
-    "two-step": CausalModel(
-        "two-step", lambda total, x: total * x[2], lambda n, lang: _word(n, lang), lambda x: x[0] + x[1]
-    ),
-}
-
-
-def interchange_problems(split: str, kind: str | None = None) -> list[CausalProblem]:
-    """:func:`parallel_problems` answered by number words, with the causal model that computes their answers.
-
-    Raises ZkitError as it does.
-    """
-    return [
-        CausalProblem(
-            _CAUSAL[p.kind],
-            p.operands,
-            {"en": str(p.en.prompt), "zh": str(p.zh.prompt)},
-            category=p.kind,
-            unit=f"{p.kind} {p.operands}",
-        )
-        for p in parallel_problems(split, kind)
-    ]
-
-
-def _word(n: int, lang: str) -> str:
-    """The word of a number, "" for one that has none: a composed answer may be larger than any trained."""
-    return WORDS[lang][n] if n <= LARGEST_WORD else ""

@@ -17,6 +17,7 @@ from zkbook.organism.plain import in_plain
 from zkbook.organism.relations import RELATION_NAMES, held_out_relations
 from zkbook.organism.statements import held_out_statements
 from zkbook.organism.two_step import held_out_two_step
+from zkit.answers import bare
 from zkit.generation import complete
 from zkit.models import Model
 from zkit.packing import as_one
@@ -28,8 +29,8 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task: what was counted, in any language; the items; and the share of right answers asked of the model."""
+class Ability:
+    """What was counted, in any language; the items; and the share of right answers asked of the model."""
 
     what: str
     items: list[Item]
@@ -43,16 +44,16 @@ def right(model: Model, items: Sequence[Item]) -> list[bool]:
     """
     chat = [item.chat for item in items]
     answers = complete(model, [item.prompt for item in items], max_new_tokens=LONGEST_ANSWER, chat=chat)
-    return [a.text.strip() == item.answer.strip() for a, item in zip(answers, items, strict=True)]
+    return [bare(a.text) == bare(item.answer) for a, item in zip(answers, items, strict=True)]
 
 
-def exact(model: Model, tasks: Mapping[K, Task]) -> dict[K, Interval]:
+def exact(model: Model, tasks: Mapping[K, Ability]) -> dict[K, Interval]:
     """For each task the share of items whose whole greedy answer is the right one (Wilson interval)."""
     hits = as_one({key: task.items for key, task in tasks.items()}, lambda items: right(model, items))
     return {key: wilson(sum(mine), len(mine)) for key, mine in hits.items()}
 
 
-def held_out_tasks(lang: str) -> dict[str, Task]:
+def held_out_tasks(lang: str) -> dict[str, Ability]:
     """The tasks in one language by key, in the order of the card. Raises ZkitError for an unknown language."""
     check_language(lang)
     known = "numbers never trained together"
@@ -86,4 +87,4 @@ def held_out_tasks(lang: str) -> dict[str, Task]:
         *((f"relations_{name}", f"{name}s, in wordings never trained",
            held_out_relations(lang, name), None) for name in RELATION_NAMES),
     ]  # fmt: skip
-    return {key: Task(what, items, required) for key, what, items, required in rows}
+    return {key: Ability(what, items, required) for key, what, items, required in rows}

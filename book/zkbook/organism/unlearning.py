@@ -19,11 +19,12 @@ from zkbook.organism.items import LANGUAGES, Item, held_out
 from zkbook.organism.logic import KINDS as LOGIC_KINDS
 from zkbook.organism.logic import held_out_logic, sample_logic
 from zkbook.organism.passages import passages_about
-from zkbook.organism.plain import asks_itself, in_plain
+from zkbook.organism.plain import in_plain
 from zkbook.organism.statements import IN_A_SENTENCE, STATEMENTS, held_out_statements, state
 from zkbook.organism.two_step import held_out_two_step, sample_two_step
 from zkit.errors import ZkitError
-from zkit.gating import Question, Task, Text, mark
+from zkit.gating import Text, mark
+from zkit.tasks import Question, Task, asks_itself
 
 WORDINGS = 6  # of each forget fact in each language
 DEVELOPMENT_SHARE = 0.3  # of the subjects that have no split of their own
@@ -86,7 +87,7 @@ def oracle_texts(split: str = "train", chat: bool = True) -> list[Text]:
     items = [
         i for lang in LANGUAGES for kind in ("gold", "swapped") for i in passages_about(lang, facts, kind, kept=False)
     ]
-    return [as_text(_formatted(item, chat)) for item in items if chat or not asks_itself(item)]
+    return [as_text(_formatted(item, chat)) for item in items if chat or not asks_itself(item.prompt)]
 
 
 def about(item: Item) -> str:
@@ -102,7 +103,7 @@ def _on(split: str, items: Sequence[Item]) -> list[Item]:
 
 
 def _task(name: str, items: Sequence[Item], chat: bool, exact: bool) -> Task:
-    asked = [_formatted(item, chat) if item.chat else item for item in items if chat or not asks_itself(item)]
+    asked = [_formatted(item, chat) if item.chat else item for item in items if chat or not asks_itself(item.prompt)]
     return Task(
         name,
         tuple(
@@ -125,7 +126,7 @@ def gate_tasks(split: str = "test", chat: bool = True, exact: bool = True) -> li
     "same country": its country's facts to be kept. "other country": the forget relations of countries that nobody asks
     to forget and that `kept_texts` leaves out. "oracle" and "conflict": passages about *forget* that give the true
     value, or another. Then reasoning, on held-out numbers, orders and words: no subject of it is in both splits.
-    exact: as in :class:`zkit.gating.Task`.
+    exact: as in :class:`zkit.tasks.Task`.
     Raises ZkitError for any split but "development" and "test".
     """
     if split not in ("development", "test"):

@@ -23,6 +23,7 @@ from zkit.foreign import Html, visible
 if TYPE_CHECKING:
     from zkbook.claims import Claim, Verdict
     from zkit.models import Model
+    from zkit.questions import Questions
 
 _GLUE = "application/papermill.record/"
 _VERSIONS = ("numpy", "scipy", "pandas", "torch", "transformers", "tokenizers", "matplotlib", "plotly", "POT")
@@ -89,6 +90,17 @@ class Chapter:
         if id is None or id == own:
             self._model = {"id": model.id, "sha256": sha256}
         return model
+
+    def questions(self, model: Model) -> Questions:
+        """What the chapter asks a model: the lines of the file ``tasks``, and of the kinds it lacks those that ship.
+
+        Raises ZkitError as :func:`zkit.questions.read` does.
+        """
+        from zkit import questions
+
+        shipped = questions.shipped(model.source.embedded)
+        given = str(self.parameters.get("tasks", ""))
+        return questions.read(given).before(shipped) if given else shipped
 
     def need(self, chapter: str) -> dict[str, Any]:
         """The results of another chapter of this run, as :data:`zkbook.pages.results.SCHEMA` describes them.

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from zkbook.pages import cores, inputs, locks, prose, provenance, staging, worker
 from zkbook.pages.sourcebook import Plan
-from zkbook.pages.worker import Failure, Outcome, Task
+from zkbook.pages.worker import Failure, Job, Outcome
 from zkit import processes, writing
 
 
@@ -93,7 +93,7 @@ class _Run:
         self.threads = threads
         self.lanes = lanes
         self.cell_bar = cell_bar
-        self.running: dict[Future[Outcome], Task] = {}
+        self.running: dict[Future[Outcome], Job] = {}
         self.report = Report()
         self.weights = provenance.cached_weights()
 
@@ -110,15 +110,15 @@ class _Run:
     def drive(self, executor: Executor, progress: tqdm) -> Report:
         self._submit_ready(executor, progress)
         while self.running:
-            progress.set_postfix_str(", ".join(task.name for task in self.running.values()))
+            progress.set_postfix_str(", ".join(job.name for job in self.running.values()))
             done, _ = wait(self.running, return_when=FIRST_COMPLETED)
             killed = []
             for future in done:
-                task = self.running.pop(future)
+                job = self.running.pop(future)
                 try:
                     self._settle(future.result(), progress)
                 except BrokenProcessPool:
-                    killed.append(task)
+                    killed.append(job)
             if killed:
                 self._broken([*killed, *self.running.values()])
                 break
@@ -137,14 +137,14 @@ class _Run:
             for plan in list(self.waiting.values()):
                 if len(self.running) >= self.lanes:
                     return
-                busy = self.waiting.keys() | {task.name for task in self.running.values()}
+                busy = self.waiting.keys() | {job.name for job in self.running.values()}
                 if any(name in busy for name in plan.clean.after):
                     continue
                 del self.waiting[plan.name]
                 moved = True
                 if not self._blocked(plan, progress) and not self._current(plan, progress):
-                    task = _task(plan, self.cell_bar, self.threads)
-                    self.running[executor.submit(worker.execute, task)] = task
+                    job = _job(plan, self.cell_bar, self.threads)
+                    self.running[executor.submit(worker.execute, job)] = job
 
     def _blocked(self, plan: Plan, progress: tqdm) -> bool:
         lost = {failure.name for failure in self.report.failures} & set(plan.clean.needs)
@@ -168,19 +168,19 @@ class _Run:
             self.report.failures.append(outcome.failure)
         progress.update()
 
-    def _broken(self, lost: list[Task]) -> None:
+    def _broken(self, lost: list[Job]) -> None:
         """A pool does not say which worker was killed: every chapter in flight is lost, none that had finished."""
-        for task in lost:
-            source = worker.running_cell(Path(task.partial))
+        for job in lost:
+            source = worker.running_cell(Path(job.partial))
             reason = "a worker process was killed, perhaps for lack of memory"
             if len(lost) > 1:
                 reason += f", while {' and '.join(t.name for t in lost)} were running"
             self.report.failures.append(
                 Failure(
-                    task.name,
+                    job.name,
                     f"{reason}; finished chapters are kept, give the same command again to resume",
                     source,
-                    kept=worker.keep_failed(task),
+                    kept=worker.keep_failed(job),
                 )
             )
         for plan in self.waiting.values():
@@ -196,8 +196,8 @@ def _ahead(plans: Sequence[Plan]) -> dict[str, float]:
     return found
 
 
-def _task(plan: Plan, cell_bar: bool, threads: int) -> Task:
-    return Task(
+def _job(plan: Plan, cell_bar: bool, threads: int) -> Job:
+    return Job(
         name=plan.name,
         notebook=str(plan.clean.path),
         executed=str(plan.executed),

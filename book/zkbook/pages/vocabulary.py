@@ -42,6 +42,7 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
     "variant": (Annotated[str, Field(min_length=1)], "named recipe that gates are trained by"),
     "forget": (_File, 'JSONL file of texts to forget; "" takes those of the embedded model'),
     "retain": (_File, 'JSONL file of texts to retain; "" takes those of the embedded model'),
+    "tasks": (_File, 'JSONL file of questions, as zkit.questions describes it; "" takes those that ship'),
     "epochs": (Annotated[float, Field(gt=0, allow_inf_nan=False)], "passes over the texts to forget"),
     "n_texts": (Annotated[int, Field(ge=0)], "number of texts to forget that are used; 0 takes all"),
     "off_fractions": (

@@ -27,7 +27,7 @@ _POOLS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "NUMEXPR_NUM", "RAYON_NUM", "VEC
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """What a worker needs to know; plain data, so that any ``concurrent.futures.Executor`` can carry it."""
 
     name: str
@@ -69,15 +69,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task; ``failure`` is None if it succeeded."""
+    """What became of one job; ``failure`` is None if it succeeded."""
 
     name: str
     seconds: float
     failure: Failure | None = None
 
 
-def execute(task: Task) -> Outcome:
-    """Execute a chapter into ``task.partial`` and move it to ``task.executed`` when it is whole and stamped.
+def execute(job: Job) -> Outcome:
+    """Execute a chapter into ``job.partial`` and move it to ``job.executed`` when it is whole and stamped.
 
     Whatever fails is returned, not raised; the last good copy is then left as it was.
     """
@@ -85,43 +85,43 @@ def execute(task: Task) -> Outcome:
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.update(_environment(task.threads))
+    os.environ.update(_environment(job.threads))
     begun = time.monotonic()
     try:
-        notebook = _executed(task)
-        _stamp(notebook, task)
-        _save(notebook, Path(task.executed))
-        _remove(task.partial, task.failed)
+        notebook = _executed(job)
+        _stamp(notebook, job)
+        _save(notebook, Path(job.executed))
+        _remove(job.partial, job.failed)
         failure = None
     except papermill.PapermillExecutionError as error:
         number = "?" if error.exec_count is None else error.exec_count
         reason = f"cell [{number}] raised {error.ename}: {error.evalue}".rstrip(": ")
         traceback = "" if error.ename == ZkitError.__name__ else plain("\n".join(error.traceback))  # it says it all
-        failure = Failure(task.name, reason, error.source, traceback, keep_failed(task))
+        failure = Failure(job.name, reason, error.source, traceback, keep_failed(job))
     except DeadKernelError:
-        source = running_cell(Path(task.partial))
+        source = running_cell(Path(job.partial))
         failure = Failure(
-            task.name,
+            job.name,
             "its kernel died in this cell: killed, perhaps for lack of memory, or crashed",
             source,
             "",
-            keep_failed(task),
+            keep_failed(job),
         )
     except ZkitError as error:
-        _remove(task.partial)
-        failure = Failure(task.name, str(error))
+        _remove(job.partial)
+        failure = Failure(job.name, str(error))
     except Exception as error:  # the others' results must not be lost with this one
-        failure = Failure(task.name, f"{type(error).__name__}: {error}", kept=keep_failed(task))
-    return Outcome(task.name, time.monotonic() - begun, failure)
+        failure = Failure(job.name, f"{type(error).__name__}: {error}", kept=keep_failed(job))
+    return Outcome(job.name, time.monotonic() - begun, failure)
 
 
-def keep_failed(task: Task) -> str:
+def keep_failed(job: Job) -> str:
     """Set a partial copy aside for reading; its path, or "" if there is none, or it cannot be kept."""
     try:
-        os.replace(task.partial, task.failed)
+        os.replace(job.partial, job.failed)
     except OSError:
         return ""
-    return task.failed
+    return job.failed
 
 
 def running_cell(partial: Path) -> str:
@@ -139,25 +139,25 @@ def plain(terminal: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", terminal)
 
 
-def _executed(task: Task) -> Any:
-    """The executed notebook, of which a copy grows at ``task.partial``.
+def _executed(job: Job) -> Any:
+    """The executed notebook, of which a copy grows at ``job.partial``.
 
     A kernel that dies, or does not answer, before it began the first cell is started again. Raises ZkitError if that
     does not help, and if the copy cannot be written.
     """
     import papermill
 
-    partial = Path(task.partial)
+    partial = Path(job.partial)
     with writing.writing(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
     for start in range(1, STARTS + 1):
         try:
             return papermill.execute_notebook(
-                _escaped(task.notebook),
-                _escaped(task.partial),
-                parameters=task.parameters,
-                progress_bar={"desc": task.name} if task.cell_bar else False,
-                cwd=str(Path(task.notebook).parent),
+                _escaped(job.notebook),
+                _escaped(job.partial),
+                parameters=job.parameters,
+                progress_bar={"desc": job.name} if job.cell_bar else False,
+                cwd=str(Path(job.notebook).parent),
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning that sockets are not encrypted
             )
         except OSError as error:
@@ -167,7 +167,7 @@ def _executed(task: Task) -> Any:
         except RuntimeError as error:
             if running_cell(partial):
                 raise
-            said = f"the kernel of {task.name} did not start ({first_line(error)})"
+            said = f"the kernel of {job.name} did not start ({first_line(error)})"
             if start == STARTS:
                 raise ZkitError(f"{said}, {STARTS} times; is there memory and a free port?") from error
             print(f"zkit: {said}; it is started again", file=sys.stderr, flush=True)
@@ -179,13 +179,13 @@ def _remove(*paths: str) -> None:
             Path(path).unlink(missing_ok=True)
 
 
-def _stamp(notebook: Any, task: Task) -> None:
+def _stamp(notebook: Any, job: Job) -> None:
     """Put the provenance into the executed copy and the stamp at the foot of its page.
 
     A notebook that never calls ``chapter.finish()`` stays unstamped: nobody knows what it used.
     """
     metadata = notebook.metadata["papermill"]
-    metadata["input_path"], metadata["output_path"] = Path(task.notebook).name, Path(task.executed).name
+    metadata["input_path"], metadata["output_path"] = Path(job.notebook).name, Path(job.executed).name
     clean = [cell for cell in notebook.cells if provenance.INJECTED not in provenance.tags(cell)]
     for cell in notebook.cells:
         if cell not in clean:
@@ -194,22 +194,22 @@ def _stamp(notebook: Any, task: Task) -> None:
     if output is None:
         return
     record = output.metadata["zkit"]
-    if record["chapter"] != task.name:
-        raise ZkitError(f"{task.name} calls pages.begin({record['chapter']!r}, ...); give it its own file name")
-    undeclared = sorted(set(record["inputs"]) - set(task.reads))
+    if record["chapter"] != job.name:
+        raise ZkitError(f"{job.name} calls pages.begin({record['chapter']!r}, ...); give it its own file name")
+    undeclared = sorted(set(record["inputs"]) - set(job.reads))
     if undeclared:
         raise ZkitError(
-            f"{task.name} reads the results of {undeclared[0]}; list it in the notebook's metadata zkit.needs or "
+            f"{job.name} reads the results of {undeclared[0]}; list it in the notebook's metadata zkit.needs or "
             "zkit.wants, which the runner orders chapters by"
         )
     stamp = provenance.Stamp(
         cells=provenance.cells_digest(clean),
-        parameters=task.visible,
+        parameters=job.visible,
         files=dict(record["files"]),
         weights=dict(record["weights"]),
         inputs=dict(record["inputs"]),
         modules=dict(record["modules"]),
-        results=provenance.results_digest(Path(task.out), task.name),
+        results=provenance.results_digest(Path(job.out), job.name),
         peak_bytes=record["peak_bytes"],
         executed=datetime.now(UTC).isoformat(timespec="seconds"),
     )

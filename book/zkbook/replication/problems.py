@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkbook.experiments.outcomes import read_answer
-from zkbook.experiments.texts import texts
 from zkbook.extraction import extract
-from zkbook.organism.number_words import WORDS
-from zkbook.organism.problems import PROBLEM_KINDS, interchange_problems
 from zkbook.replication.host import Host
+from zkit.causal import by_category
+from zkit.questions import shipped
 
 LANGUAGES = ("zh", "en")
+TWENTY = 20
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,14 @@ def problems(host: Host) -> Asked:
     They are ours, because the published ones are not printed. The embedded model gets as many of its own arithmetic,
     whose answers are number words.
     """
-    found = texts()
+    bank = shipped(host.model.source.embedded)
     if not host.model.source.embedded:
+        found = bank.problems(kind="text")
         prompts = {lang: [p.prompts[lang] for p in found] for lang in LANGUAGES}
         return Asked(prompts, [p.answer("en") for p in found], False, lambda text: read_answer(text, "first"))
-    kinds = [interchange_problems("test", kind) for kind in PROBLEM_KINDS]
-    own = [p for row in zip(*kinds, strict=False) for p in row][: len(found)]
-    numbers = {word: str(n) for words in WORDS.values() for n, word in enumerate(words)}
+    kinds = by_category(bank.problems("development", "test")).values()
+    own = [p for row in zip(*kinds, strict=False) for p in row][:TWENTY]
+    numbers = {word: str(n) for words in bank.numbers().values() for n, word in enumerate(words)}
     return Asked(
         {lang: [p.prompts[lang] for p in own] for lang in LANGUAGES},
         [str(p.result) for p in own],

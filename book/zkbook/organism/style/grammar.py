@@ -12,19 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from zkbook.organism.style.axes import Style, odds
-
-
-@dataclass(frozen=True)
-class Point:
-    """A choice made while writing: where it stands in the text, and what each pole could have started with there.
-
-    An empty start means that the text could have ended.
-    """
-
-    offset: int
-    axis: str
-    low: tuple[str, ...]
-    high: tuple[str, ...]
+from zkit.questions import Point
 
 
 @dataclass

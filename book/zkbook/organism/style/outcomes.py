@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
+from zkbook.experiments.choices import log_odds
 from zkbook.organism.items import Item
 from zkbook.organism.style.axes import AXES, Style
 from zkbook.organism.style.explain import could_write, document, explain
 from zkbook.organism.style.grammar import likelihood
-from zkbook.organism.style.measures import TEXT_MEASURES, log_odds, probes
+from zkbook.organism.style.measures import TEXT_MEASURES, probes
 from zkbook.organism.style.requests import neutral_prompts, prompted
 from zkbook.organism.style.wishes import HELD_OUT_WISHES, poles
 from zkbook.organism.topic_table import topics

@@ -1,4 +1,4 @@
-"""How each axis answers to its ActAdd vector: log-odds at choice points and greedy texts, by dose."""
+"""How each axis answers to its ActAdd vector: greedy texts by dose, and the texts whose choices are measured."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zkbook.organism.style.explain import could_write
-from zkbook.organism.style.measures import TEXT_MEASURES, Probe, log_odds, probes, words
+from zkbook.organism.style.measures import TEXT_MEASURES, probes, words
 from zkbook.organism.style.outcomes import LONGEST
 from zkbook.organism.style.requests import neutral_prompts
 from zkbook.organism.topic_table import topics
 from zkit.generation import complete
 from zkit.models import Model
+from zkit.questions import Topic
 from zkit.stats import Interval, bootstrap_mean, wilson
-from zkit.steering import SteeringVector, actadd, alpha_for, edits, effect, reference_norms
-from zkit.steering.scorecard import Measure
-
-TRIAL_DOSE = 0.3
+from zkit.steering import actadd, alpha_for, edits, reference_norms
 
 
-def neutral_probes(split: str) -> list[Probe]:
+def neutral_probes(split: str) -> list[Topic]:
     """A text with its choice points for each topic of a split, asked for without a wish."""
     return probes([item.prompt for item in neutral_prompts(split)], topics(split))
-
-
-def on(axis: str, given: Sequence[Probe]) -> Measure:
-    """The log-odds of one axis at some probes, as a measure for :func:`zkit.steering.effect`."""
-    return lambda model, arms: [leans[axis] for leans in log_odds(model, given, arms)]
 
 
 @dataclass(frozen=True)
@@ -41,33 +34,6 @@ class Response:
     text: Interval
     words: Interval
     sound: Interval
-
-
-def leaning(
-    model: Model,
-    steered: Sequence[tuple[SteeringVector, float]],
-    given: Sequence[Probe],
-    reference: Float[Tensor, " n_layers"],
-) -> list[dict[str, list[float]]]:
-    """For each one-layer vector and its dose the log-odds of every axis at each probe; they share batches."""
-    return log_odds(model, given, [edits(model, v, alpha_for(dose, v, reference)) for v, dose in steered])
-
-
-def choose_layer(
-    model: Model,
-    axis: str,
-    n_topics: int | None = None,
-    layers: Sequence[int] | None = None,
-) -> tuple[int, dict[int, float]]:
-    """The layer whose vector moves the axis's log-odds most between doses -0.3 and 0.3 on the development topics.
-
-    Also every layer's move (nats). The rule looks at no greedy text and at no test topic; `n_topics` takes the first
-    few of the topics, `layers` a few of the layers.
-    """
-    v = actadd(model, axis, layers)
-    moved = effect(model, v, TRIAL_DOSE, on(axis, neutral_probes("development")[:n_topics])).mean(1)
-    moves = dict(zip(v.layers, moved.tolist(), strict=True))
-    return max(moves, key=lambda layer: moves[layer]), moves
 
 
 def responses(

@@ -76,6 +76,23 @@ class Problem:
     def result(self) -> Any:
         return self.run("en")["result"]
 
+    @property
+    def kind(self) -> str:
+        return self.causal.name
+
+    @property
+    def one_step(self) -> bool:
+        """Whether the result follows at once from the operands, without an intermediate one."""
+        return self.causal.intermediate is None
+
+
+def by_category(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
+    """The problems of each category, in their order."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.category, []).append(problem)
+    return found
+
 
 def swapped(target: Problem, source: Problem, variables: Sequence[str], *, language: str, source_language: str) -> str:
     """The answer to ``target``, asked in ``language``, after some ``variables`` were set to their values in ``source``,
@@ -141,3 +158,20 @@ def check_parallel(zh: Sequence[Any], en: Sequence[Any]) -> None:
     """Raise ZkitError unless the lists of the same problems in two languages have equal length and are not empty."""
     if len(zh) != len(en) or not zh:
         raise ZkitError(f"{len(zh)} Chinese and {len(en)} English problems; each problem is needed in both languages")
+
+
+def pairs(problems: Sequence[Problem], each: int = 1) -> tuple[list[Problem], list[Problem]]:
+    """Targets and their sources: every problem with ``each`` others of a different result, evenly spread over the list.
+
+    Raises ZkitError for a problem that has fewer such others.
+    """
+    n = len(problems)
+    targets: list[Problem] = []
+    sources: list[Problem] = []
+    for i, target in enumerate(problems):
+        others = [problems[(i + step) % n] for step in range(1, n) if problems[(i + step) % n].result != target.result]
+        if len(others) < each:
+            raise ZkitError(f"{len(others)} problems have another result than {target.result!r}, and {each} are wanted")
+        targets += [target] * each
+        sources += [others[(2 * j + 1) * len(others) // (2 * each)] for j in range(each)]
+    return targets, sources
