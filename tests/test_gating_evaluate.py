@@ -11,26 +11,24 @@ from reference import few
 
 import zkit
 from zkit.answers import bare, stands_in
-from zkit.gating import Gates, Question, Task, Text, evaluate, fold, initial_logits, mark, neuron_factors, stability
+from zkit.gating import Gates, Text, evaluate, fold, initial_logits, mark, neuron_factors, stability
 from zkit.gating.controls import importance, lowest, matched, random_masks, selective_pruning
 from zkit.gating.evaluation import (
     answer_losses,
     area_between,
     drift,
     drift_by_text,
-    from_memory,
     known,
     relearn,
     replies,
-    right,
     score,
-    share,
     unchanged,
 )
 from zkit.generation import complete, next_log_probs
 from zkit.models import Model
 from zkit.readout import logit_lens
 from zkit.stats import clustered_mean
+from zkit.tasks import Question, Task, from_memory, right, share
 
 TEXTS = [mark("A?", "Rome it is", "Rome"), Text("What is B?", "b"), mark("C ", "nothing, as you know", "nothing")]
 SHARES = torch.tensor([[0.3], [0.9], [0.0], [0.05], [1.0]])

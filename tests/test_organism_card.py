@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from zkbook.experiments.choices import log_odds
 from zkbook.organism import arithmetic, corpus
 from zkbook.organism.__main__ import WEIGHTS
 from zkbook.organism.card import as_text, read_record, write_card
 from zkbook.organism.items import LANGUAGES
 from zkbook.organism.requirements import GRADED, misses
 from zkbook.organism.style.axes import AXES
-from zkbook.organism.style.measures import log_odds, probes
+from zkbook.organism.style.measures import probes
 from zkbook.organism.style.outcomes import calibration
 from zkbook.organism.style.requests import neutral_prompts, prompted
 from zkbook.organism.style.wishes import poles

@@ -12,9 +12,10 @@ from zkbook.organism.probes import gates, interchange, record
 from zkbook.organism.probes.interchange import fit_problems, pairs
 from zkit.answers import bare
 from zkit.errors import ZkitError
-from zkit.gating import Gates, Question, Task
+from zkit.gating import Gates
 from zkit.phase3.fits import contrastive_space, language_space
 from zkit.stats import Interval
+from zkit.tasks import Question, Task
 
 
 def test_answers_of_the_scored_problems_are_never_fitted():

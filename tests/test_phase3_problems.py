@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import few
 from scipy.optimize import linear_sum_assignment
-from zkbook.experiments.texts import texts
-from zkit.phase3.problems import SPLITS, digits, opposites, pairs, two_steps
 
 import zkit
 from zkbook.experiments import outcomes
-from zkbook.organism.problems import interchange_problems, parallel_problems
+from zkbook.organism.problems import parallel_problems
 from zkit import patching
-from zkit.causal import CausalModel, Problem, Swaps, check_parallel, swapped
+from zkit.causal import CausalModel, Problem, Swaps, check_parallel, pairs, swapped
 from zkit.phase3 import transport
+from zkit.questions import SPLITS, shipped
+
+OTHERS, EMBEDDED = shipped(embedded=False), shipped(embedded=True)
 
 
 def stepped(a, b, c):
@@ -48,24 +49,27 @@ def test_what_no_causal_model_has_is_refused():
         check_parallel([1, 2], [1])
 
 
+def of(kind, *splits):
+    return OTHERS.problems(*splits, kind=kind)
+
+
 def test_digits_are_right_and_their_splits_disjoint():
     seen = {}
     for split in SPLITS:
-        for problem in digits(split):
-            a, sign, b = problem.operands
+        for problem in of("digits", split):
+            a, b = problem.operands
+            sign = "+" if problem.category == "sum" else "-"
             assert problem.answer("en") == problem.answer("zh") == str(a + b if sign == "+" else a - b)
             assert all(str(a) in text and str(b) in text for text in problem.prompts.values())
             name = (sign, *sorted((a, b))) if sign == "+" else (sign, a, b)
             assert seen.setdefault(name, split) == split
-    assert len(digits("test")) >= 50 and len(seen) == 85  # 30 sums in either order, 55 differences
-    with pytest.raises(zkit.ZkitError, match="unknown split"):
-        digits("all")
+    assert len(of("digits", "test")) >= 50 and len(seen) == 85  # 30 sums in either order, 55 differences
 
 
 def test_problems_of_two_steps_are_right_and_their_splits_disjoint():
     seen = {}
     for split in SPLITS:
-        for problem in two_steps(split):
+        for problem in of("two-step", split):
             a, b, c = problem.operands
             assert problem.answer("zh") == str((a + b) * c) and problem.run("en")["intermediate"] == a + b
             assert all(f"({a} + {b})" in text and str(c) in text for text in problem.prompts.values())
@@ -76,29 +80,31 @@ def test_problems_of_two_steps_are_right_and_their_splits_disjoint():
 def test_opposites_are_opposite_and_their_splits_disjoint():
     side = {}
     for split in SPLITS:
-        found = opposites(split)
+        found = of("opposites", split)
         answers = {p.answer("en").strip(): p for p in found}
         for problem in found:
             word = problem.prompts["en"].rsplit("The opposite of ", 1)[1].removesuffix(" is")
             assert answers[word].prompts["zh"].endswith(f"{problem.answer('zh')}的反义词是")
             assert side.setdefault(word, split) == split
     assert len(side) == 138  # no word stands in two pairs
-    shown = opposites("test")[0].prompts["en"].split("\n")[:-1]
+    shown = of("opposites", "test")[0].prompts["en"].split("\n")[:-1]
     assert not {word for line in shown for word in line.split()} & side.keys()
 
 
 def test_pairs_differ_in_their_result():
-    for problems in (digits("test"), opposites("test"), interchange_problems("test", "sum")):
+    for problems in (of("digits", "test"), of("opposites", "test"), EMBEDDED.problems("test", kind="number words")):
         targets, sources = pairs(problems, 3)
         assert len(targets) == 3 * len(problems)
         assert all(t.result != s.result for t, s in zip(targets, sources, strict=True))
         assert len({id(s) for s in sources}) > len(problems) / 4
     with pytest.raises(zkit.ZkitError, match="0 problems have another result"):
-        pairs(digits("test")[:1])
+        pairs(of("digits", "test")[:1])
 
 
 def test_the_problems_of_the_embedded_model_have_its_own_answers():
-    for causal, own in zip(interchange_problems("test"), parallel_problems("test"), strict=True):
+    """What ships is what the corpus gives, with the answers that the corpus gives."""
+    shipped_ones = EMBEDDED.problems("development", "test")
+    for causal, own in zip(shipped_ones, parallel_problems("test"), strict=True):
         for language in ("en", "zh"):
             item = getattr(own, language)
             assert (causal.answer(language), causal.prompts[language]) == (item.answer, item.prompt)
@@ -107,21 +113,22 @@ def test_the_problems_of_the_embedded_model_have_its_own_answers():
 
 def test_answers_of_one_token_are_checked_by_the_tokenizer():
     model = zkit.load()
-    words = [problem.answer(lang) for problem in interchange_problems("test", "sum") for lang in ("en", "zh")]
+    words = [
+        problem.answer(lang) for problem in EMBEDDED.problems("test", kind="number words") for lang in ("en", "zh")
+    ]
     assert len(set(patching.one_token(model, words))) == len(set(words))
     with pytest.raises(zkit.ZkitError, match="'twelve' is 6 tokens"):
         patching.one_token(tiny.shared(), ["a", "twelve"])
     assert patching.is_one_token(model, words) and not patching.is_one_token(tiny.shared(), ["a", "twelve"])
 
 
-def test_the_twenty_texts_have_the_answers_that_code_gives():
-    found = texts()
+def test_the_twenty_texts_have_ten_kinds_of_answers():
+    found = of("text")
     assert len(found) == 20 and len({p.category for p in found}) == 10
-    answers = [p.answer("en") for p in found]
-    assert {"1/8", "2, 3", "FF", "165", "-5"} - set(answers) == {"-5"}
-    assert all(
-        p.prompts[lang] != q.prompts[lang] for p, q in zip(found, texts(cue=True), strict=True) for lang in ["en", "zh"]
-    )
+    answers = {p.unit: p.answer("en") for p in found}
+    assert answers["What is 17 * 6 - 25?"] == str(17 * 6 - 25)
+    ones = sum(n.bit_count() == 3 for n in range(1, 2026))
+    assert {"1/8", "2, 3", "FF", str(ones)} <= set(answers.values())
 
 
 @pytest.mark.parametrize(
@@ -196,22 +203,24 @@ def test_tokens_are_of_the_script_that_they_are_written_in():
         outcomes.tokens_by_script(["a", "1"])
 
 
-@pytest.mark.parametrize("of", [digits, opposites, two_steps])
-def test_a_unit_is_in_one_split_and_holds_all_that_is_alike(of):
+@pytest.mark.parametrize("kind", ["digits", "opposites", "two-step"])
+def test_a_unit_is_in_one_split_and_holds_all_that_is_alike(kind):
     split_of_unit = {}
     for split in SPLITS:
-        for problem in of(split):
+        for problem in of(kind, split):
             assert problem.unit
             assert split_of_unit.setdefault(problem.unit, split) == split
-    units = {p.unit for p in digits("test") if p.category == "sum"}
-    assert len(units) < len([p for p in digits("test") if p.category == "sum"]) / 2  # two orders of two wordings
+    sums = [p for p in of("digits", "test") if p.category == "sum"]
+    assert len({p.unit for p in sums}) < len(sums) / 2  # two orders of two wordings
 
 
-@pytest.mark.parametrize("kind", ["sum", "difference", "two-step"])
+@pytest.mark.parametrize("kind", ["number words", "two-step"])
 def test_units_of_number_words_are_in_one_split(kind):
-    train, test = ({p.unit for p in interchange_problems(split, kind)} for split in ("train", "test"))
-    assert train and test and "" not in train | test
-    assert not train & test
+    rows = [row for row in EMBEDDED.rows if getattr(row, "problem", "") == kind]
+    splits = {}
+    for row in rows:
+        assert splits.setdefault(row.unit, row.split) == row.split
+    assert {"train", "test"} <= set(splits.values())
 
 
 def test_pairs_of_problems_without_a_unit_are_refused():
