@@ -5,9 +5,9 @@ import torch
 
 import zkit
 from zkbook.experiments.planted import planted
+from zkbook.experiments.selection import reordered
 from zkit.phase3.ard import contrast, effective_number, from_mask, lengthscale, literal, mmd2_sum, shared
 from zkit.phase3.kernels import Clouds, across, median_distance, mmd2_of_pairs, scaled
-from zkit.phase3.selection import reordered
 from zkit.subspaces import coordinate_subspace
 
 D, Q = 64, 16

@@ -6,7 +6,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.stats import binom
 
 import zkit
-from zkit.phase3.bridge import (
+from zkbook.experiments.bridge import (
     PENALTIES,
     bridge,
     folds,

@@ -12,7 +12,7 @@ import zkit
 from zkbook.experiments import outcomes
 from zkbook.organism.problems import parallel_problems
 from zkit import patching
-from zkit.causal import CausalModel, Problem, Swaps, check_parallel, pairs, swapped
+from zkit.causal import CausalModel, Problem, Swaps, pairs, swapped
 from zkit.phase3 import transport
 from zkit.questions import SPLITS, shipped
 
@@ -45,8 +45,6 @@ def test_what_no_causal_model_has_is_refused():
         one.causal.run(1, "en", intermediate=3)
     with pytest.raises(zkit.ZkitError, match=r"no variable \['number'\]"):
         swapped(one, one, ["number"], language="en", source_language="zh")
-    with pytest.raises(zkit.ZkitError, match="2 Chinese and 1 English"):
-        check_parallel([1, 2], [1])
 
 
 def of(kind, *splits):

@@ -6,12 +6,17 @@ from scipy.stats import binom
 
 import zkit
 from zkbook.experiments.planted import planted
+from zkbook.experiments.selection import agreement, disagreement, energy, energy_null, refits, reordered, survivors
 from zkit.phase3.ard import shared
 from zkit.phase3.kernels import Blocks, Clouds, across, median_distance, nearer_than, scaled
-from zkit.phase3.selection import agreement, disagreement, energy, energy_null, energy_p, refits, reordered, survivors
+from zkit.stats import permutation_p
 from zkit.subspaces import coordinate_subspace, random_subspace
 
 SMALL = {"n": 12, "tokens": 12, "d": 24, "q": 12}
+
+
+def energy_p(coordinates, space, **options):
+    return permutation_p(energy(coordinates, space), energy_null(coordinates, space, **options))
 
 
 def agreeing(made, **options):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import zkit
-from zkit.phase3.updates import (
+from zkbook.experiments.updates import (
     Sizes,
     asymmetry,
     band,

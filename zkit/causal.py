@@ -154,12 +154,6 @@ class Swaps:
         ]
 
 
-def check_parallel(zh: Sequence[Any], en: Sequence[Any]) -> None:
-    """Raise ZkitError unless the lists of the same problems in two languages have equal length and are not empty."""
-    if len(zh) != len(en) or not zh:
-        raise ZkitError(f"{len(zh)} Chinese and {len(en)} English problems; each problem is needed in both languages")
-
-
 def pairs(problems: Sequence[Problem], each: int = 1) -> tuple[list[Problem], list[Problem]]:
     """Targets and their sources: every problem with ``each`` others of a different result, evenly spread over the list.
 

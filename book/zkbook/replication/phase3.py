@@ -8,13 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from zkbook.experiments import separation
+from zkbook.experiments import bridge, separation, updates
 from zkbook.replication.host import Answers, Figures, Host, joined, named
 from zkbook.replication.problems import means, problems, token_states
 from zkbook.replication.records import Figure
 from zkbook.replication.verdicts import Found, Measured
 from zkit.errors import ZkitError
-from zkit.phase3 import bridge, updates, z_mask
+from zkit.phase3 import z_mask
 from zkit.phase3.weights import attention, gate_rows
 from zkit.phase3.z import effective_rank, ffn_avoidance, layer_similarity, spectra
 from zkit.stats import Interval, bootstrap_mean

@@ -41,7 +41,7 @@ def normal_equations(x: Float[Tensor, "N k"], y: Float[Tensor, "N m"]) -> Float[
     if rank < x.shape[1]:
         raise ZkitError(
             f"x^T x is singular: {x.shape[0]} problems span {rank} of {x.shape[1]} directions; take fewer directions, "
-            "or zkit.phase3.bridge.linear or ridge"
+            "or zkbook.experiments.bridge.linear or ridge"
         )
     return torch.linalg.solve(gram, x.T @ y)
 
@@ -52,7 +52,7 @@ def ridge(penalty: float) -> Fit:
     Raises ZkitError for a penalty that is not positive.
     """
     if not penalty > 0:
-        raise ZkitError(f"a penalty is positive, got {penalty}; without one, use zkit.phase3.bridge.linear")
+        raise ZkitError(f"a penalty is positive, got {penalty}; without one, use zkbook.experiments.bridge.linear")
 
     def fit(x: Tensor, y: Tensor) -> Tensor:
         right, inner = _ridges(x, y, (penalty,))
@@ -284,5 +284,5 @@ def _check(x: Tensor, y: Tensor, groups: Sequence[Hashable]) -> None:
         if still:
             raise ZkitError(
                 f"{still} of {extent.shape[-1]} dimensions of {name} are the same in all {n} problems; leave them out, "
-                "or take coordinates by zkit.phase3.bridge.within_span"
+                "or take coordinates by zkbook.experiments.bridge.within_span"
             )

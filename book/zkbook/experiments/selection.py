@@ -13,11 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zkbook.experiments.bridge import pairings
 from zkit.errors import ZkitError
 from zkit.phase3.ard import shared
-from zkit.phase3.bridge import pairings
 from zkit.phase3.kernels import Clouds, kernel, scaled
-from zkit.stats import permutation_p
 from zkit.subspaces import Subspace
 
 
@@ -139,8 +138,3 @@ def energy_null(
         drawn = [run[torch.randperm(len(run), generator=made)[:n]] for run, n in counts if n]
         null.append(energy(torch.cat(drawn).tolist(), space))
     return null
-
-
-def energy_p(coordinates: Sequence[int], space: Subspace, **options: Any) -> float:
-    """p: the share of random sets with at least as much :func:`energy`; ``options``: those of :func:`energy_null`."""
-    return permutation_p(energy(coordinates, space), energy_null(coordinates, space, **options))
