@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,11 +157,8 @@ def bootstrap_ratio(
     denominator of 0.
     """
     x, y = _sides(above, below)
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(x.size, size=(draws, x.size))
-    picks = picks[y[picks].sum(1) > 0]
-    low, high = np.quantile(x[picks].sum(1) / y[picks].sum(1), ((1 - level) / 2, (1 + level) / 2))
-    return Interval(float(x.sum() / y.sum()), float(low), float(high), x.size)
+    low, high = _paired(_ratio, (x, y), level, draws, seed)
+    return Interval(float(x.sum() / y.sum()), low, high, x.size)
 
 
 def bootstrap_ratio_difference(
@@ -179,11 +177,33 @@ def bootstrap_ratio_difference(
     (a, b), (x, y) = _sides(*first), _sides(*second)
     if a.size != x.size:
         raise ZkitError(f"a paired difference needs the same items; got {a.size} and {x.size}")
-    picks = np.random.default_rng(seed).integers(x.size, size=(draws, x.size))
-    kept = picks[(b[picks].sum(1) > 0) & (y[picks].sum(1) > 0)]
-    found = x[kept].sum(1) / y[kept].sum(1) - a[kept].sum(1) / b[kept].sum(1)
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(float(x.sum() / y.sum() - a.sum() / b.sum()), float(low), float(high), x.size)
+
+    def difference(a: NDArray[Any], b: NDArray[Any], x: NDArray[Any], y: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+        return _ratio(x, y, axis) - _ratio(a, b, axis)
+
+    low, high = _paired(difference, (a, b, x, y), level, draws, seed)
+    return Interval(float(x.sum() / y.sum() - a.sum() / b.sum()), low, high, x.size)
+
+
+def _ratio(above: NDArray[Any], below: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+    """The ratio of sums; NaN for draws without anything below the line."""
+    under = below.sum(axis)
+    return above.sum(axis) / np.where(under > 0, under, np.nan)
+
+
+def _paired(
+    statistic: Callable[..., NDArray[Any]], samples: Sequence[NDArray[Any]], level: float, draws: int, seed: int
+) -> tuple[float, float]:
+    """The percentile interval of a statistic of items that are drawn for all samples at once; NaN is left out."""
+    if samples[0].size == 1:
+        return (float(statistic(*samples)),) * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # of draws that are left out below
+        found = stats.bootstrap(
+            samples, statistic, paired=True, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
+        ).bootstrap_distribution
+    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
 
 
 def _sides(above: Sequence[float], below: Sequence[float]) -> tuple[NDArray[Any], NDArray[Any]]:
