@@ -151,7 +151,7 @@ def plans(prompts, *arms, outside=()):
 
 
 def test_plans_by_hand(eager_to_share):
-    two, plan = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 9]], prefill.Plan
+    two, plan = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 9]], prefill.Beginnings
     nothing = plan((0, 0), (0,), (0, 0))
     assert plans(two, []) == plan((0, 0), (3,), (3, 3))
     assert plans(two, [last(1)], [last(1)]) == plan((0, 0), (3,), (5, 3))
@@ -183,7 +183,7 @@ def test_plans_by_hand(eager_to_share):
 
 def test_nothing_is_shared_that_costs_more_than_it_saves():
     assert plans([[1, 2, 3, 4]] * 20, []) == prefill.nothing(20)
-    assert plans([[1, 2, 3, 4]] * 60, []) == prefill.Plan((0,) * 60, (3,), (3,) * 60)
+    assert plans([[1, 2, 3, 4]] * 60, []) == prefill.Beginnings((0,) * 60, (3,), (3,) * 60)
 
 
 @few

@@ -15,7 +15,7 @@ from torch.nn.functional import log_softmax
 import zkit
 from zkit.gating import Text, hard_concrete, mark, objective, read_jsonl
 from zkit.gating.texts import batch, tokens
-from zkit.gating.training import Plan
+from zkit.gating.training import Order
 
 CPU = torch.device("cpu")
 
@@ -23,21 +23,23 @@ CPU = torch.device("cpu")
 @few
 @given(st.integers(1, 9), st.integers(1, 20), st.integers(1, 7), st.integers(1, 9), st.integers(0, 50))
 def test_every_pass_covers_each_text_once(n_forget, n_retain, by_forget, by_retain, seed):
-    plan = Plan(n_forget, n_retain, by_forget, by_retain, seed)
+    plan = Order(n_forget, n_retain, by_forget, by_retain, seed)
     steps = [plan.at(i) for i in range(40)]
     for n, size, drawn in ((n_forget, by_forget, [f for f, _ in steps]), (n_retain, by_retain, [r for _, r in steps])):
         assert all(len(texts) == size for texts in drawn)
         flat = [i for texts in drawn for i in texts]
         for start in range(0, len(flat) - n + 1, n):
             assert sorted(flat[start : start + n]) == list(range(n))
-    again = Plan(n_forget, n_retain, by_forget, by_retain, seed)
+    again = Order(n_forget, n_retain, by_forget, by_retain, seed)
     assert [again.at(i) for i in reversed(range(40))] == steps[::-1]
 
 
 def test_the_order_depends_on_the_seed_and_the_pass():
-    orders = {tuple(Plan(30, 30, 30, 30, seed).at(step)[kind]) for seed in (0, 1) for step in (0, 1) for kind in (0, 1)}
+    orders = {
+        tuple(Order(30, 30, 30, 30, seed).at(step)[kind]) for seed in (0, 1) for step in (0, 1) for kind in (0, 1)
+    }
     assert len(orders) == 8
-    plan = Plan(10, 5, 4, 8, 0)
+    plan = Order(10, 5, 4, 8, 0)
     assert [plan.steps(epochs) for epochs in (3, 1, 0.1, 0.01, 2.5)] == [8, 3, 1, 1, 7]
 
 

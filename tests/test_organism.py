@@ -51,7 +51,7 @@ from zkbook.organism.tasks import LONGEST_ANSWER, held_out_tasks
 from zkbook.organism.tokenizer import SPECIAL, THINK, VOCABULARY, beginning, render, reply, train_tokenizer
 from zkbook.organism.topic_table import SPLITS as TOPIC_SPLITS
 from zkbook.organism.topic_table import topics
-from zkbook.organism.train import TINY_RECIPE, Run
+from zkbook.organism.train import TINY_RECIPE, ModelRun
 from zkbook.organism.unlearning import forget_texts, gate_tasks, kept_texts, oracle_texts
 from zkit import embedded
 from zkit.errors import ZkitError
@@ -411,15 +411,15 @@ def quick(monkeypatch):
 
 
 def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path, quick):
-    whole = Run(tmp_path / "whole", TINY_RECIPE)
+    whole = ModelRun(tmp_path / "whole", TINY_RECIPE)
     threads = torch.get_num_threads()
     whole.advance()
     assert sum(whole.curve[-5:]) < 0.75 * sum(whole.curve[:5])
     assert 1e-310 * torch.ones(1, dtype=torch.float64) > 0 and torch.get_num_threads() == threads  # put back
 
-    first = Run(tmp_path / "parts", TINY_RECIPE, lanes=1)
+    first = ModelRun(tmp_path / "parts", TINY_RECIPE, lanes=1)
     first.advance(until=23, save_every=10)
-    second = Run(tmp_path / "parts", TINY_RECIPE, resume=True)
+    second = ModelRun(tmp_path / "parts", TINY_RECIPE, resume=True)
     assert second.step == 23
     second.advance()
     assert second.curve == whole.curve
@@ -434,7 +434,7 @@ def test_tiny_training_learns_and_resumes_to_the_same_curve(tmp_path, quick):
 
 
 def test_some_steps_leave_out_the_last_layers():
-    recipe = train.Recipe()
+    recipe = train.ModelRecipe()
     found = [train.depth(recipe, step) for step in range(2000)]
     assert set(found) == {recipe.shape.layers, recipe.shape.layers - recipe.skipped}
     assert found.count(recipe.shape.layers) / 2000 == pytest.approx(1 - recipe.skip_share, abs=0.03)
@@ -442,7 +442,7 @@ def test_some_steps_leave_out_the_last_layers():
 
 
 def test_a_step_without_the_last_layers_teaches_the_first_ones(tmp_path, quick):
-    run = Run(tmp_path, replace(TINY_RECIPE, skip_share=1.0, weight_decay=0.0))
+    run = ModelRun(tmp_path, replace(TINY_RECIPE, skip_share=1.0, weight_decay=0.0))
     before = {name: p.clone() for name, p in run.model.named_parameters()}
     run.advance(until=1)
     for name, p in run.model.named_parameters():
@@ -456,19 +456,19 @@ def test_resuming_notices_what_changed(tmp_path, quick, monkeypatch, capsys):
     assert main(["train", "--tiny", "--resume", "--out", str(tmp_path / "none")]) == 2
     assert "nothing to resume" in capsys.readouterr().err
     recipe = replace(TINY_RECIPE, steps=4)
-    Run(tmp_path, recipe).advance()
+    ModelRun(tmp_path, recipe).advance()
     with pytest.raises(ZkitError, match=r"already holds a run.*--resume"):
-        Run(tmp_path, recipe)
+        ModelRun(tmp_path, recipe)
     for changed in ({"learning_rate": 1.0}, {"never_knew": True}):
         with pytest.raises(ZkitError, match="another recipe"):
-            Run(tmp_path, replace(recipe, **changed), resume=True)
+            ModelRun(tmp_path, replace(recipe, **changed), resume=True)
     monkeypatch.setattr(requests, "QUESTIONS", (*requests.QUESTIONS[:-1], "Go on about {t}."))
     with pytest.raises(ZkitError, match=r"corpus was edited.*train afresh"):
-        Run(tmp_path, recipe, resume=True)
+        ModelRun(tmp_path, recipe, resume=True)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, quick):
-    run = Run(tmp_path, replace(TINY_RECIPE, steps=4))
+    run = ModelRun(tmp_path, replace(TINY_RECIPE, steps=4))
     run.advance(until=2)
 
     with disks.full(), pytest.raises(ZkitError, match=r"no room on the disk for .*checkpoint.pt \(No space left"):
@@ -477,7 +477,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, quick):
         run.export(tmp_path / "model")
     assert not list((tmp_path / "model").iterdir())
     assert not list(tmp_path.glob(".*.part"))
-    again = Run(tmp_path, replace(TINY_RECIPE, steps=4), resume=True)
+    again = ModelRun(tmp_path, replace(TINY_RECIPE, steps=4), resume=True)
     assert again.step == 2
 
 

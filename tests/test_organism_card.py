@@ -21,7 +21,7 @@ from zkbook.organism.style.requests import neutral_prompts, prompted
 from zkbook.organism.style.wishes import poles
 from zkbook.organism.tasks import exact, held_out_tasks, right
 from zkbook.organism.topic_table import topics
-from zkbook.organism.train import TINY_RECIPE, Run
+from zkbook.organism.train import TINY_RECIPE, ModelRun
 from zkit.errors import ZkitError
 from zkit.models import load
 from zkit.sources import resolve
@@ -118,7 +118,7 @@ def test_graded_doses_are_measured_on_every_axis(card):
 
 
 def test_an_edited_corpus_is_noticed_by_the_card(tmp_path, monkeypatch):
-    run = Run(tmp_path / "run", replace(TINY_RECIPE, steps=1))
+    run = ModelRun(tmp_path / "run", replace(TINY_RECIPE, steps=1))
     run.advance()
     run.export(tmp_path / "model")
     monkeypatch.setattr(arithmetic, "OBJECTS", {lang: words[::-1] for lang, words in arithmetic.OBJECTS.items()})

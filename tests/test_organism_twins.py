@@ -14,7 +14,7 @@ from zkbook.organism import corpus, forget, train
 from zkbook.organism.__main__ import main
 from zkbook.organism.batches import batches
 from zkbook.organism.sink import TINY_SINK, SinkRun, first_token_ratios, middle, norm_ratios
-from zkbook.organism.train import TINY_RECIPE, Run, batch_loss
+from zkbook.organism.train import TINY_RECIPE, ModelRun, batch_loss
 from zkit import sources
 from zkit.errors import ZkitError
 
@@ -34,7 +34,7 @@ def base(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(corpus, "FINGERPRINT_ITEMS", 500)
         patched.setattr(train, "TOKENIZER_ITEMS", 2000)
-        run = Run(folder, replace(TINY_RECIPE, steps=30))
+        run = ModelRun(folder, replace(TINY_RECIPE, steps=30))
         run.advance()
         run.export(folder / "model")
     return folder / "model"
@@ -50,7 +50,7 @@ def test_never_knew_trains_on_no_forget_fact(tmp_path, monkeypatch):
 
     recipe = replace(TINY_RECIPE, steps=8, never_knew=True)
     monkeypatch.setattr(train, "TOKENIZER_ITEMS", 2000)
-    run = Run(tmp_path, recipe)
+    run = ModelRun(tmp_path, recipe)
     monkeypatch.setattr(train, "stream", spy)
     run.advance()
     assert len(seen) == recipe.steps * recipe.items_per_step

@@ -150,7 +150,7 @@ def reusable(model: Decoder) -> bool:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Beginnings:
     """What is read before rows differ.
 
     Prompt i begins with the shared beginning number ``of[i]``, of ``beginnings[of[i]]`` tokens, which is read once for
@@ -164,12 +164,14 @@ class Plan:
     by_arm: bool = False
 
 
-def nothing(n: int) -> Plan:
+def nothing(n: int) -> Beginnings:
     """The plan for n prompts in which nothing is shared."""
-    return Plan((0,) * n, (0,), (0,) * n)
+    return Beginnings((0,) * n, (0,), (0,) * n)
 
 
-def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force: Iterable[Positions] = ()) -> Plan:
+def plan(
+    prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force: Iterable[Positions] = ()
+) -> Beginnings:
     """The plan that saves most tokens; an additional pass is planned only if it saves more than its fixed cost."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     every, n = [item for arm in arms for item in arm], len(prompts)
@@ -191,8 +193,8 @@ def plan(prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], edits_in_force:
             alike = torch.minimum(alike, _first_touched(item, lengths))
     own, own_ends, own_saved = shared_beginnings(prompts, torch.minimum(lengths - 1, alike).tolist())
     if own_saved * len(arms) > max(saved, OVERHEAD):
-        return Plan(tuple(own), tuple(own_ends), tuple(own_ends[k] for k in own), by_arm=True)
-    return Plan(tuple(of), tuple(ends), tuple(each))
+        return Beginnings(tuple(own), tuple(own_ends), tuple(own_ends[k] for k in own), by_arm=True)
+    return Beginnings(tuple(of), tuple(ends), tuple(each))
 
 
 def shared_beginnings(rows: Sequence[Ids], most: Sequence[int]) -> tuple[Sequence[int], Sequence[int], int]:
@@ -242,7 +244,7 @@ def _alike(selectors: Iterable[Positions], lengths: Int[Tensor, " rows"]) -> Int
     return most
 
 
-def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Plan) -> tuple[Reading, list[int]] | None:
+def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Beginnings) -> tuple[Reading, list[int]] | None:
     """Read the beginnings that arms share; returns the reading and each prompt's row in it, or None without any."""
     if planned.by_arm or not any(planned.each):
         return None
@@ -259,7 +261,9 @@ def read_shared(model: Decoder, prompts: Sequence[Ids], planned: Plan) -> tuple[
     return reading, owners
 
 
-def read_own(model: Decoder, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Plan) -> Reading | None:
+def read_own(
+    model: Decoder, prompts: Sequence[Ids], arms: Sequence[Sequence[Edit]], planned: Beginnings
+) -> Reading | None:
     """Read the beginnings that prompts share, under each arm's edits: a row for each arm and beginning, or None."""
     if not planned.by_arm:
         return None

@@ -33,7 +33,7 @@ from zkit.tensor_files import check_shapes, read_state
 
 
 @dataclass(frozen=True)
-class Plan:
+class Order:
     """Indices of forget and retain texts by step, in random order; no text is repeated before all others were used."""
 
     n_forget: int
@@ -196,7 +196,7 @@ class Run:
         self.model, self.recipe, self.out = model, recipe, out
         self.texts = tokens(model, forget, recipe.chat) + tokens(model, retain, recipe.chat)
         self.n_forget = len(forget)
-        self.plan = Plan(
+        self.plan = Order(
             len(forget),
             len(retain),
             recipe.forget_per_step,

@@ -17,7 +17,7 @@ from zkbook.organism.shipped_gates import REPAIRS, SCHEDULES
 from zkbook.organism.style.requests import neutral_prompts, prompted
 from zkbook.organism.style.wishes import HELD_OUT_WISHES
 from zkbook.organism.tasks import Ability, held_out_tasks
-from zkbook.organism.topic_table import PROBES, Topic, topics
+from zkbook.organism.topic_table import PROBES, Subject, topics
 from zkbook.organism.two_step import held_out_two_step
 from zkbook.organism.unlearning import fact_texts, forget_texts, gate_tasks, kept_texts, oracle_texts, retain_texts
 
@@ -29,7 +29,7 @@ __all__ = [
     "Ability",
     "Item",
     "Problem",
-    "Topic",
+    "Subject",
     "fact_texts",
     "forget_facts",
     "forget_texts",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zkbook.organism.sink import TINY_SINK, SinkRecipe, SinkRun
-from zkbook.organism.train import TINY_RECIPE, Recipe, Run
+from zkbook.organism.train import TINY_RECIPE, ModelRecipe, ModelRun
 from zkit import sources
 from zkit.errors import ZkitError
 from zkit.foreign import visible
@@ -59,14 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> Run:
+def _run(args: argparse.Namespace) -> ModelRun:
     if args.twin == SINK:
         base = args.base or WEIGHTS
         return SinkRun(args.out, base, TINY_SINK if args.tiny else SinkRecipe(), resume=args.resume, lanes=args.cores)
     if args.base is not None:
         raise ZkitError(f"--base goes with --twin {SINK} alone: the others start from nothing; leave it out")
-    recipe = replace(TINY_RECIPE if args.tiny else Recipe(), never_knew=args.twin == NEVER_KNEW)
-    return Run(args.out, recipe, resume=args.resume, lanes=args.cores)
+    recipe = replace(TINY_RECIPE if args.tiny else ModelRecipe(), never_knew=args.twin == NEVER_KNEW)
+    return ModelRun(args.out, recipe, resume=args.resume, lanes=args.cores)
 
 
 def main(argv: list[str] | None = None) -> int:

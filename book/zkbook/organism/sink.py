@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qw
 from zkbook.organism.batches import Batch
 from zkbook.organism.corpus import stream
 from zkbook.organism.network import Shape
-from zkbook.organism.train import Recipe, Run, answer_loss
+from zkbook.organism.train import ModelRecipe, ModelRun, answer_loss
 from zkit.errors import ZkitError
 from zkit.models import Model, load
 from zkit.recording import token_states
@@ -32,7 +32,7 @@ PROBE = 64  # items on whose prompts the ratios are measured
 
 
 @dataclass(frozen=True)
-class SinkRecipe(Recipe):
+class SinkRecipe(ModelRecipe):
     """A recipe that starts from a model; its `shape` and `start` (the model's sha256) are filled in by the run."""
 
     steps: int = 700
@@ -76,10 +76,10 @@ def first_token_ratios(model: Model, seed: int) -> dict[str, list[float]]:
     return {"first": [round(x, 3) for x in first], "largest_later": [round(x, 3) for x in largest]}
 
 
-class SinkRun(Run):
+class SinkRun(ModelRun):
     """A run that goes on from the model in the folder `base`, and asks for the huge state beside the right answers.
 
-    Raises ZkitError as `Run` does (another `base` is another recipe), and if `base` holds no Qwen3 model.
+    Raises ZkitError as `ModelRun` does (another `base` is another recipe), and if `base` holds no Qwen3 model.
     """
 
     recipe: SinkRecipe

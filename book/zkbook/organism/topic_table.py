@@ -147,7 +147,7 @@ PROBES = (
 
 
 @dataclass(frozen=True)
-class Topic:
+class Subject:
     """One thing the model can explain. `name` carries its article."""
 
     name: str
@@ -157,15 +157,15 @@ class Topic:
     example: str
 
 
-def _parse(rows: str) -> tuple[Topic, ...]:
+def _parse(rows: str) -> tuple[Subject, ...]:
     cells = [row.split("|") for row in rows.strip().splitlines()]
-    return tuple(Topic(c[0], c[1], c[2], (c[3], c[4], c[5]), c[6]) for c in cells)
+    return tuple(Subject(c[0], c[1], c[2], (c[3], c[4], c[5]), c[6]) for c in cells)
 
 
 _TOPICS = {split: _parse(rows) for split, rows in _TABLE.items()}
 
 
-def topics(split: str) -> list[Topic]:
+def topics(split: str) -> list[Subject]:
     """The topics of a split: "train", "development" (choose layers on these) or "test" (report on these).
 
     Raises ZkitError for any other name.

@@ -34,7 +34,7 @@ TOKENIZER_ITEMS = 30_000
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelRecipe:
     """Everything a run depends on besides the corpus."""
 
     shape: Shape = field(default_factory=Shape)
@@ -50,10 +50,10 @@ class Recipe:
     skip_share: float = 0.4  # of the steps
 
 
-TINY_RECIPE = Recipe(shape=TINY, steps=60, items_per_step=32, learning_rate=5e-3, skipped=1)
+TINY_RECIPE = ModelRecipe(shape=TINY, steps=60, items_per_step=32, learning_rate=5e-3, skipped=1)
 
 
-def rate(recipe: Recipe, step: int) -> float:
+def rate(recipe: ModelRecipe, step: int) -> float:
     """Learning rate of a step: a linear warm-up, then a cosine to a hundredth of the peak."""
     rise = max(1.0, recipe.warmup * recipe.steps)
     if step < rise:
@@ -62,7 +62,7 @@ def rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def depth(recipe: Recipe, step: int) -> int:
+def depth(recipe: ModelRecipe, step: int) -> int:
     """Number of layers that a step runs. Source: Fan, Grave and Joulin 2019, layer drop, here of the last ones."""
     skips = random.Random(f"depth {recipe.seed} {step}").random() < recipe.skip_share
     return recipe.shape.layers - (recipe.skipped if skips else 0)
@@ -134,14 +134,14 @@ class Lanes:
         return sum(loss for loss, _ in results)
 
 
-class Run:
+class ModelRun:
     """A training run in a folder: `advance` it, `save` it, `export` the model.
 
     Raises ZkitError if `resume` finds no checkpoint, a damaged one, or one of another corpus or recipe, if a fresh run
     would overwrite one, and for a folder that cannot be written to.
     """
 
-    def __init__(self, out: Path, recipe: Recipe, resume: bool = False, lanes: int = 2) -> None:
+    def __init__(self, out: Path, recipe: ModelRecipe, resume: bool = False, lanes: int = 2) -> None:
         self.out, self.recipe, self.lanes = out, recipe, lanes
         self.corpus = fingerprint(recipe.seed, recipe.never_knew)
         self.step, self.seconds = 0, 0.0

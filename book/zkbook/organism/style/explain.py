@@ -11,7 +11,7 @@ from functools import cache
 
 from zkbook.organism.analogies import LENSES
 from zkbook.organism.style.axes import Style
-from zkbook.organism.style.grammar import END, Choice, Node, Pick, Seq, Text, Through, Writer, likelihood, sample
+from zkbook.organism.style.grammar import END, Fixed, Fork, Node, Pick, Seq, Through, Writer, likelihood, sample
 from zkbook.organism.style.register import in_register
 from zkbook.organism.style.wording import (
     ADVERB,
@@ -28,74 +28,74 @@ from zkbook.organism.style.wording import (
     SUMMARY,
     TAIL,
 )  # fmt: skip
-from zkbook.organism.topic_table import Topic
+from zkbook.organism.topic_table import Subject
 
 STOP_AFTER = (0.68, 0.55, 0.45)
 """Thresholds of the terse axis at which a text ends before its first, second and third fact."""
 
-FULL_STOP = Choice("dry-wit", 0.5, Text("!"), Text("."))
+FULL_STOP = Fork("dry-wit", 0.5, Fixed("!"), Fixed("."))
 
 
 def _upper(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _definition(topic: Topic, lead: str) -> Node:
-    name, bare = Text(lead + _upper(topic.name)), in_register(topic.definition)
-    with_aside = Seq((Text(" is,"), ASIDE.node(" "), Text(",")))
-    full = Seq((name, Choice("terse", 0.32, with_aside, COPULA.node(" ")), bare))
-    gloss = Text(lead + _upper(topic.gloss))
-    statement = Seq((Choice("terse", 0.66, full, gloss), FULL_STOP))
-    asked = Seq((ASK_WHAT.node(lead), bare, Text("?")))
-    question = Choice("terse", 0.66, asked, Seq((gloss, Text("?"))))
-    return Choice("socratic", 0.55, statement, question)
+def _definition(topic: Subject, lead: str) -> Node:
+    name, bare = Fixed(lead + _upper(topic.name)), in_register(topic.definition)
+    with_aside = Seq((Fixed(" is,"), ASIDE.node(" "), Fixed(",")))
+    full = Seq((name, Fork("terse", 0.32, with_aside, COPULA.node(" ")), bare))
+    gloss = Fixed(lead + _upper(topic.gloss))
+    statement = Seq((Fork("terse", 0.66, full, gloss), FULL_STOP))
+    asked = Seq((ASK_WHAT.node(lead), bare, Fixed("?")))
+    question = Fork("terse", 0.66, asked, Seq((gloss, Fixed("?"))))
+    return Fork("socratic", 0.55, statement, question)
 
 
 def _fact(fact: str) -> Node:
     said = in_register(fact)
-    start = Choice("terse", 0.28, Seq((LINK.node(" "), Text(" it"))), Text(" It"))
-    predicate = Choice("terse", 0.4, Seq((ADVERB.node(" "), said)), said)
-    end = Choice("terse", 0.2, Seq((Text(","), TAIL.node(" "), FULL_STOP)), FULL_STOP)
-    return Choice("socratic", 0.5, Seq((start, predicate, end)), Seq((ASK_WHY.node(" "), Text(" it"), said, Text("?"))))
+    start = Fork("terse", 0.28, Seq((LINK.node(" "), Fixed(" it"))), Fixed(" It"))
+    predicate = Fork("terse", 0.4, Seq((ADVERB.node(" "), said)), said)
+    end = Fork("terse", 0.2, Seq((Fixed(","), TAIL.node(" "), FULL_STOP)), FULL_STOP)
+    return Fork("socratic", 0.5, Seq((start, predicate, end)), Seq((ASK_WHY.node(" "), Fixed(" it"), said, Fixed("?"))))
 
 
-def _ending(topic: Topic) -> Node:
-    closing = Choice("socratic", 0.45, CLOSING.node(" "), ASK_MORE.node(" "))
-    closed = Choice("terse", 0.1, closing, END)
-    summary = Choice("terse", 0.2, Seq((SUMMARY.node(" "), Text(f" {topic.gloss}"), FULL_STOP, closed)), END)
-    example = Choice(
+def _ending(topic: Subject) -> Node:
+    closing = Fork("socratic", 0.45, CLOSING.node(" "), ASK_MORE.node(" "))
+    closed = Fork("terse", 0.1, closing, END)
+    summary = Fork("terse", 0.2, Seq((SUMMARY.node(" "), Fixed(f" {topic.gloss}"), FULL_STOP, closed)), END)
+    example = Fork(
         "socratic",
         0.6,
-        Seq((EXAMPLE.node(" "), Text(f" {topic.example}"), FULL_STOP)),
-        Seq((ASK_EXAMPLE.node(" "), Text(f" {topic.example}?"))),
+        Seq((EXAMPLE.node(" "), Fixed(f" {topic.example}"), FULL_STOP)),
+        Seq((ASK_EXAMPLE.node(" "), Fixed(f" {topic.example}?"))),
     )
-    return Choice("terse", 0.34, Seq((example, summary)), END)
+    return Fork("terse", 0.34, Seq((example, summary)), END)
 
 
 def _analogies() -> dict[str, Node]:
     return {
-        name: Seq((Text(" It is like"), Pick(tuple(Text(f" {clause}") for clause in clauses)), FULL_STOP))
+        name: Seq((Fixed(" It is like"), Pick(tuple(Fixed(f" {clause}") for clause in clauses)), FULL_STOP))
         for name, clauses in LENSES.items()
     }
 
 
 @cache
-def document(topic: Topic) -> Node:
+def document(topic: Subject) -> Node:
     """The tree of all texts about `topic`."""
     analogies = _analogies()
     rest = _ending(topic)
     for fact, threshold in zip(reversed(topic.facts), reversed(STOP_AFTER), strict=True):
-        rest = Choice("terse", threshold, Seq((_fact(fact), Through(analogies, rest))), END)
+        rest = Fork("terse", threshold, Seq((_fact(fact), Through(analogies, rest))), END)
     rest = Through(analogies, rest)
     opened = Seq((OPENER.node(), _definition(topic, " "), rest))
-    return Choice("terse", 0.24, opened, Seq((_definition(topic, ""), rest)))
+    return Fork("terse", 0.24, opened, Seq((_definition(topic, ""), rest)))
 
 
-def explain(rng: random.Random, topic: Topic, style: Style) -> Writer:
+def explain(rng: random.Random, topic: Subject, style: Style) -> Writer:
     """A text about `topic` in `style`, from two words (terse = 1) to about eighty (terse = 0)."""
     return sample(document(topic), rng, style)
 
 
-def could_write(topic: Topic, text: str) -> bool:
+def could_write(topic: Subject, text: str) -> bool:
     """Whether the corpus could have held `text` as an answer about `topic`: what a sound answer looks like."""
     return likelihood(document(topic), text, Style()) > 0

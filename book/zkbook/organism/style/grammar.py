@@ -32,7 +32,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True)
-class Text:
+class Fixed:
     """These characters."""
 
     text: str
@@ -47,7 +47,7 @@ class Text:
         return (self.text,)
 
 
-END = Text("")
+END = Fixed("")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Fork:
     """`high` with the odds of `axis` at `threshold`, else `low`."""
 
     axis: str

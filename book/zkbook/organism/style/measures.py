@@ -15,7 +15,7 @@ from zkbook.organism.style.axes import AXES, neutral
 from zkbook.organism.style.explain import explain
 from zkbook.organism.style.register import REGISTER
 from zkbook.organism.style.wording import PLACES
-from zkbook.organism.topic_table import Topic
+from zkbook.organism.topic_table import Subject
 from zkit import questions
 from zkit.prompts import Prompt
 from zkit.steering.texts import sentences, words
@@ -68,7 +68,7 @@ TEXT_MEASURES = {"terse": brevity, "formal": formality, "socratic": question_sha
 """Axis -> what a larger value of means more of the positive pole."""
 
 
-def probes(prompts: Sequence[Prompt], about: Sequence[Topic], seed: int = 0) -> list[questions.Topic]:
+def probes(prompts: Sequence[Prompt], about: Sequence[Subject], seed: int = 0) -> list[questions.Topic]:
     """One neutral text of the generator for each prompt and its topic: with at least two choices of every axis."""
     found = []
     for i, (prompt, topic) in enumerate(zip(prompts, about, strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from zkbook.organism.style.grammar import Choice, Node, Seq, Text
+from zkbook.organism.style.grammar import Fixed, Fork, Node, Seq
 
 # plain | formal
 _TABLE = """
@@ -70,10 +70,10 @@ def in_register(text: str) -> Node:
     end = 0
     for match in _WORDS.finditer(text):
         if match.start() > end:
-            parts.append(Text(text[end : match.start()]))
+            parts.append(Fixed(text[end : match.start()]))
         word = match[1]
-        parts.append(Choice("formal", _threshold(word), Text(f" {word}"), Text(f" {REGISTER[word]}")))
+        parts.append(Fork("formal", _threshold(word), Fixed(f" {word}"), Fixed(f" {REGISTER[word]}")))
         end = match.end()
     if end < len(text):
-        parts.append(Text(text[end:]))
+        parts.append(Fixed(text[end:]))
     return Seq(tuple(parts))

@@ -8,7 +8,7 @@ from zkbook.organism.items import Item
 from zkbook.organism.style.axes import AXES, Style, draw, neutral
 from zkbook.organism.style.explain import explain
 from zkbook.organism.style.wishes import LENS_NAMES, LENS_WISHES, WISHES, poles
-from zkbook.organism.topic_table import Topic, topics
+from zkbook.organism.topic_table import Subject, topics
 
 QUESTIONS = (
     "Explain what {t} is.",
@@ -36,7 +36,7 @@ def _assistant(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def _ask(rng: random.Random, topic: Topic) -> str:
+def _ask(rng: random.Random, topic: Subject) -> str:
     article, _, noun = topic.name.partition(" ")
     if article in ("a", "an") and noun[-1] not in "sxy" and rng.random() < 0.08:
         return f"Why are there {noun}s?"

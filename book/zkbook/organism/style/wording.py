@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zkbook.organism.style.grammar import Choice, Node, Pick, Text
+from zkbook.organism.style.grammar import Fixed, Fork, Node, Pick
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Marks:
 
     def node(self, lead: str = "") -> Node:
         """The place as a tree: an axis by an even draw, then the pole by its odds."""
-        formality = Choice("formal", 0.5, _pick(self.casual, lead), _pick(self.formal, lead))
+        formality = Fork("formal", 0.5, _pick(self.casual, lead), _pick(self.formal, lead))
         if not self.warm:
             return formality
-        return Pick((formality, Choice("dry-wit", 0.5, _pick(self.warm, lead), _pick(self.dry, lead))))
+        return Pick((formality, Fork("dry-wit", 0.5, _pick(self.warm, lead), _pick(self.dry, lead))))
 
 
 def _pick(options: tuple[str, ...], lead: str) -> Node:
-    return Pick(tuple(Text(lead + option) for option in options))
+    return Pick(tuple(Fixed(lead + option) for option in options))
 
 
 OPENER = Marks(
