@@ -18,13 +18,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ[SHARED], ignore_errors=True)
 
 
+FIRST = ("test_notebooks", "test_pages", "test_pages_runner")
+"""Files that take longest, in this order; of the browser's, the others follow when the book is built."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file go to one process, which makes its fixtures once; those that run chapters go to any, first.
 
     They take longest, and none of them should be left for a single process at the end.
     """
-    chapters = {item.nodeid for item in items if item.get_closest_marker("chain") and "browser" not in item.keywords}
     for item in items:
-        if item.nodeid not in chapters:
+        if item.path.stem != FIRST[0] or not item.get_closest_marker("chain"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: (item.nodeid not in chapters, "browser" not in item.keywords))
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        return FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST), "browser" in item.keywords
+
+    items.sort(key=place)

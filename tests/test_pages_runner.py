@@ -230,7 +230,7 @@ def test_a_kernel_whose_port_is_taken_is_started_again(book, monkeypatch, capfd,
             return other.getsockname()[1] if len(calls) % 5 == 1 and len(calls) < 5 * taken else find(cache, ip)
 
         monkeypatch.setattr(LocalPortCache, "find_available_port", ports)
-        found = worker.execute(runner._task(plan, False, 1))
+        found = worker.execute(runner._job(plan, False, 1))
     said = capfd.readouterr().err
     assert said.count("zkit: the kernel of 00_first did not start") == min(taken, worker.STARTS - 1)
     if taken == worker.STARTS:

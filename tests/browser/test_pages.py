@@ -60,12 +60,34 @@ def test_page_follows_the_theme(seen, request):
         assert abs(ink - paper) > 0.5
 
 
-def test_article_is_accessible(seen):
-    seen.page.evaluate(axe())
-    # Without preload, or axe asks for style sheets under wrong addresses.
-    found = seen.page.evaluate("axe.run('.bd-article', {preload: false})")
+# Without preload, or axe asks for style sheets under wrong addresses. Contrast takes most of the time, and of it the
+# words of code, whose colours are the same on every page: they are looked at on one.
+LEGIBLE = "{preload: false, runOnly: ['color-contrast']}"
+SOUND = "{preload: false, rules: {'color-contrast': {enabled: false}}}"
+
+
+def accessible(page, where: str, rules: str) -> None:
+    page.evaluate(axe())
+    found = page.evaluate(f"axe.run({where}, {rules})")
     assert [f"{v['id']}: {n['html'][:200]}" for v in found["violations"] for n in v["nodes"]] == []
     assert found["passes"]
+
+
+def test_article_is_legible(seen):
+    accessible(seen.page, "{include: [['.bd-article']], exclude: [['.highlight']]}", LEGIBLE)
+
+
+def test_article_is_accessible(seen):
+    if seen.page.evaluate("document.documentElement.dataset.theme") == "light":  # the theme changes colours alone
+        accessible(seen.page, "'.bd-article'", SOUND)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_code_is_legible(chromium, site, theme):
+    with visit(chromium, f"{site}book/executed/00_embedded_model.html", theme=theme) as opened:
+        for fold in opened.page.locator("details").all():
+            fold.evaluate("(details) => { details.open = true }")
+        accessible(opened.page, "'.highlight'", LEGIBLE)
 
 
 def test_figures_are_described_numbered_in_order_and_captioned(seen):

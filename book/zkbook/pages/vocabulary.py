@@ -44,7 +44,10 @@ VOCABULARY: dict[str, tuple[Any, str]] = {
     "retain": (_File, 'JSONL file of texts to retain; "" takes those of the embedded model'),
     "tasks": (_File, 'JSONL file of questions, as zkit.questions describes it; "" takes those that ship'),
     "epochs": (Annotated[float, Field(gt=0, allow_inf_nan=False)], "passes over the texts to forget"),
-    "n_texts": (Annotated[int, Field(ge=0)], "number of texts to forget that are used; 0 takes all"),
+    "n_texts": (
+        Annotated[int, Field(ge=0)],
+        "number of texts to forget that are used, and of ten times as many to retain; 0 takes all",
+    ),
     "off_fractions": (
         Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)],
         "shares of all neurons that hard gates turn off",
