@@ -287,6 +287,18 @@ def test_a_digest_is_taken_once_and_never_stale(tmp_path, monkeypatch):
         assert cache.file_sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "large"
+    path.write_bytes(b"one")
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.hashlib, "file_digest", refused)
+    with pytest.raises(zkit.ZkitError, match=r"large cannot be read \(Permission denied\)"):
+        cache.file_sha256(path)
+
+
 def test_the_hash_is_that_of_the_file_that_was_loaded(file, tmp_path):
     moved = tmp_path / "moved.gguf"
     moved.write_bytes(file.read_bytes())

@@ -79,6 +79,8 @@ def test_fits_find_what_is_planted():
     found = fits.fitted(en, zh, 5, answers=torch.randn(9, 40), gamma=torch.ones(40))
     assert {space.k for name, space in found.items() if name not in ("language", "not language")} == {5}
     assert float(found["low variance"].overlap(content).max()) < 0.1
+    with pytest.raises(zkit.ZkitError, match="a single answer spans no differences"):
+        fits.fitted(en, zh, 5, answers=torch.randn(1, 40), gamma=torch.ones(40))
 
 
 def test_states_of_different_problems_are_refused():

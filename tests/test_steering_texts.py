@@ -119,6 +119,8 @@ def test_surprise_is_minus_the_mean_log_probability():
         loop = [float(log_p[len(ids) + t - 1, token]) for t, token in enumerate(tail)]
         assert found[i] == pytest.approx(-sum(loop) / len(loop), abs=1e-4)
     assert surprise(model, ["Hi"], [""]) == [None]
+    with pytest.raises(zkit.ZkitError, match="4 prompts but 1 texts"):
+        surprise(model, prompts, ["a lock"])
     with steer(model, SteeringVector({1: reference.random_vector(model, 0, 9.0)})):
         assert surprise(model, prompts, written)[0] != pytest.approx(found[0], abs=1e-2)
 

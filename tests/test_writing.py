@@ -127,6 +127,9 @@ def test_what_killed_writers_left_is_swept(tmp_path):
     assert not list(tmp_path.iterdir())
     for name in (writing._beside(tmp_path / "x").name, "x", ".lock"):
         (tmp_path / name).touch()
+    left = writing._beside(tmp_path / "folder")  # as a killed writing.folder leaves it
+    (left / "new").mkdir(parents=True)
+    (left / "new" / "file").touch()
     writing.sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".lock", "x"]
 

@@ -43,8 +43,8 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file. A note in the cache folder saves computing it again.
 
     The note is valid as long as the file has the same size, inode, device and times of change. It is not written while
-    these times are so recent that a later change might not alter them. Raises ZkitError for a missing file, and for
-    one that changes while it is read.
+    these times are so recent that a later change might not alter them. Raises ZkitError for a file that
+    is missing or may not be read, and for one that changes while it is read.
     """
     path = path.resolve()
     note = folder() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
@@ -57,8 +57,11 @@ def file_sha256(path: Path) -> str:
         if known["state"] == before:
             return str(known["sha256"])
     now = time.time_ns()
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ZkitError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     if _state(path) != before:
         raise ZkitError(f"{path} changed while it was read; wait until it is whole")
     if now - max(before[1:3]) > _SETTLED:

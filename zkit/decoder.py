@@ -211,7 +211,11 @@ class Decoder:
 
     def once(self, what: str, read: Callable[[], T]) -> T:
         """The result of ``read``, cached under the name ``what`` until the weights or the chat template change."""
-        key = (what, str(self.tokenizer.chat_template), sum(p._version for p in self.hf.parameters()))
+        key = (
+            what,
+            str(self.tokenizer.chat_template),
+            sum(p._version for p in self.hf.parameters() if not p.is_inference()),
+        )
         if key not in self._read:
             self._read[key] = read()
         return self._read[key]

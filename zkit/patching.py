@@ -124,9 +124,9 @@ def check_identity(
     """Patch the last token of each prompt with its own state; raise ZkitError if any log-probability changes at all.
 
     layer, space: where the state is patched (:func:`swap`). chat: whether to use the chat template. The states are
-    taken from a pass of the same shape, row by row. Returns the number of prompts.
+    taken from a pass of the same shape, row by row. Returns the number of prompts. Raises ZkitError for no prompts.
     """
-    for prompt in prompts:
+    for prompt in check_prompts(prompts):
         seen: list[Tensor] = []
 
         def keep(h: Tensor, seen: list[Tensor] = seen) -> Tensor:

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,10 +132,12 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the partial files of killed processes from a folder to which no process is writing."""
+    """Remove what killed processes left half-written from a folder to which no process is writing."""
     with writing(folder):
         for part in folder.glob(".*.part"):
-            if part.is_file():
+            if part.is_dir():  # of :func:`folder`
+                shutil.rmtree(part, ignore_errors=True)
+            else:
                 part.unlink(missing_ok=True)
 
 

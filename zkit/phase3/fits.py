@@ -105,7 +105,7 @@ def fitted(
     en, zh: states of the same problems. n_language: dimensions of the language space.
     answers, gamma: the rows and the scale for :func:`unembedding_space`. Without them this space is left out; with
     fewer than k + 1 answers it has fewer dimensions. seed: of the random space.
-    Raises ZkitError for states of different shapes, and for a k larger than their rank.
+    Raises ZkitError for states of different shapes, a k larger than their rank, and a single answer.
     """
     language = language_space(en, zh, n_language)
     both = torch.cat((en, zh))
@@ -119,6 +119,8 @@ def fitted(
         "random": random_subspace(k, en.shape[1], torch.Generator().manual_seed(seed)),
     }
     if answers is not None and gamma is not None:
+        if len(answers) < 2:
+            raise ZkitError("a single answer spans no differences; give two answers or more, or none")
         spaces["unembedding"] = unembedding_space(answers, gamma, min(k, len(answers) - 1))
     return spaces
 

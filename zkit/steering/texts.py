@@ -76,9 +76,11 @@ def surprise(model: Model, prompts: Sequence[Prompt], texts: Sequence[str]) -> l
     """Mean negative log-probability (nats per token) of each text after its prompt; None for an empty text.
 
     The perplexity is its exponential. Call it outside any block that steers to measure how unlikely a text is under the
-    un-steered model. Raises ZkitError for an empty prompt, and for prompts that with their texts need more positions
-    than the model has.
+    un-steered model. Raises ZkitError for lists of different lengths, an empty prompt, and prompts that need more
+    positions with their texts than the model has.
     """
+    if len(prompts) != len(texts):
+        raise ZkitError(f"{len(prompts)} prompts but {len(texts)} texts; give one for each prompt")
     kept = [i for i, text in enumerate(texts) if text]
     found: list[float | None] = [None] * len(texts)
     if kept:
