@@ -22,6 +22,7 @@ FIRST = ("test_notebooks", "test_pages", "test_pages_runner")
 """Files that take longest, in this order; of the browser's, the others follow when the book is built."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file go to one process, which makes its fixtures once; those that run chapters go to any, first.
 
