@@ -68,7 +68,7 @@ check: $(READY)
 	$(RUN) -m zkit check --profile $(PROFILE) $(if $(MODEL),--model '$(MODEL)')
 
 test: $(READY)
-	$(RUN) -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+	$(RUN) -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 field-test: $(READY)
 	ZKIT_FIELD_MODEL='$(or $(MODEL),$(ZKIT_FIELD_MODEL))' OMP_NUM_THREADS=$(shell nproc) $(RUN) -m pytest tests/field

@@ -6,6 +6,8 @@ import tempfile
 
 import pytest
 from chain import SHARED
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,21 +20,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ[SHARED], ignore_errors=True)
 
 
-FIRST = ("test_notebooks", "test_pages", "test_pages_runner")
-"""Files that take longest, in this order; of the browser's, the others follow when the book is built."""
+FIRST = ("tests/test_notebooks.py", "tests/browser/test_pages.py", "tests/test_pages_runner.py")
+"""Files that take longest, in this order; the browser's others follow when the book is built."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one process, which makes its fixtures once; those that run chapters go to any, first.
-
-    They take longest, and none of them should be left for a single process at the end.
-    """
-    for item in items:
-        if item.path.stem != FIRST[0] or not item.get_closest_marker("chain"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-    def place(item: pytest.Item) -> tuple[int, bool]:
-        return FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST), "browser" in item.keywords
+    def place(item: pytest.Item) -> int:
+        return FIRST.index(_file(item.nodeid)) if _file(item.nodeid) in FIRST else len(FIRST)
 
     items.sort(key=place)
+
+
+class Scheduling(LoadScopeScheduling):
+    """The tests of a file go to one process, which makes its fixtures once; those that run chapters go to any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if _file(nodeid) == FIRST[0] else _file(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return Scheduling(config, log)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.split("::", 1)[0]
