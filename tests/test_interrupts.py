@@ -3,13 +3,14 @@
 import random
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import reference
 import tiny
 import torch
+from tqdm import tqdm
 
 import zkit
 from zkit.edits import add
@@ -21,6 +22,16 @@ from zkit.positions import parse, prompt_width
 ROOT = str(Path(zkit.__file__).parent)
 SIGNALS = 200
 pytestmark = pytest.mark.filterwarnings("ignore:nothing was edited:RuntimeWarning")  # interrupted before it was entered
+
+
+@pytest.fixture(autouse=True)
+def free_progress_bars():
+    """Take back the locks of tqdm: an interrupt may leave them with this thread, and others would wait for ever."""
+    yield
+    for lock in tqdm.get_lock().locks:
+        with suppress(AssertionError, RuntimeError):  # not held by this thread, or no longer
+            while True:
+                lock.release()
 
 
 def stance():
