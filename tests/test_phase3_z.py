@@ -155,3 +155,16 @@ def test_layers_and_k_are_chosen_from_the_weights_alone():
     rank = float(z.effective_rank(z.spectra(attention(model, 2))).mean())
     assert found.ks == (z.k_by_rule(rank, 20, 8), z.k_by_rule(rank, 50, 8))
     assert found.ranks.shape == (6, 4)
+
+
+@few
+@given(st.integers(1, 5), st.integers(6, 9), st.integers(0, 99))
+def test_the_thin_svd_of_a_kernel_is_that_of_the_whole_matrix(d_head, d, seed):
+    made = torch.Generator().manual_seed(seed)
+    q, k = torch.randn(2, d_head, d, generator=made, dtype=torch.float64)
+    left, sigma, right = z.kernel(q, k)
+    assert torch.allclose(left @ torch.diag(sigma) @ right, q.T @ k, atol=1e-9)
+    assert torch.allclose(left.T @ left, torch.eye(d_head, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(right @ right.T, torch.eye(d_head, dtype=torch.float64), atol=1e-9)
+    assert torch.equal(sigma, sigma.sort(descending=True).values)
+    assert torch.allclose(z.spectra(Attention(q[None], k[None]))[0], sigma, atol=1e-9)
