@@ -174,10 +174,12 @@ def package(tmp_path, monkeypatch):
     """A zkit of its own: a module with a script beside it, a package with a style sheet and a module with a table."""
     home = tmp_path / "zkit"
     (home / "plots").mkdir(parents=True)
+    (home / "draw").mkdir()
     for file in (
         "__init__.py",
         "draw.py",
         "draw.js",
+        "draw/lines.jsonl",
         "plots/__init__.py",
         "plots/line.py",
         "plots/line.yml",
@@ -193,6 +195,7 @@ def package(tmp_path, monkeypatch):
     [
         ("draw.py", {"zkit.draw"}),
         ("draw.js", {"zkit.draw"}),
+        ("draw/lines.jsonl", {"zkit.draw"}),
         ("plots/__init__.py", {"zkit.plots"}),
         ("plots/a.css", {"zkit.plots"}),
         ("plots/line.py", {"zkit.plots.line"}),

@@ -83,6 +83,7 @@ BAD = [
     ([SUM | {"operands": [3], "steps": ["a / 2"]}], "'a / 2' is no sum, difference or product of a and whole"),
     ([SUM | {"operands": [3], "steps": ["a + d"]}], "'a \\+ d' is no sum"),
     ([SUM | {"operands": [3], "steps": ["__import__('os')"]}], "is no sum"),
+    ([SUM | {"operands": [3], "steps": ["a + True"]}], "is no sum"),
     ([SUM | {"operands": [3], "steps": ["a +"]}], "'a \\+' cannot be read"),
     ([], "has no questions"),
 ]

@@ -61,7 +61,10 @@ with zkit.steer(model, zkit.steering.actadd(model, "terse", layer=4), dose=0.3):
     said.append(model.generate(question, 8))
 with zkit.gate(model, zkit.embedded.gates("chat_energy")):
     said.append(model.generate(question, 8))
-print(json.dumps([zkit.__file__, model.id, model.sha256, said]))
+from zkit.questions import shipped
+
+asked = [len(shipped(own).tasks()) * len(shipped(own).topics()) * len(shipped(own).problems()) for own in (True, False)]
+print(json.dumps([zkit.__file__, model.id, model.sha256, said, asked]))
 """
 
 
@@ -85,8 +88,8 @@ def test_the_library_works_elsewhere(installed, tmp_path):
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"the embedded model is not there yet: {WEIGHTS}")
 def test_the_embedded_model_answers_elsewhere(installed, tmp_path):
-    file, name, sha, said = json.loads(elsewhere(installed, tmp_path, "-c", CODE).splitlines()[-1])
+    file, name, sha, said, asked = json.loads(elsewhere(installed, tmp_path, "-c", CODE).splitlines()[-1])
     assert Path(file).is_relative_to(installed)
     assert name == "embedded"
     assert sha == resolve("embedded").sha256()
-    assert all(answer.strip() for [answer] in said)
+    assert all(answer.strip() for [answer] in said) and all(asked)

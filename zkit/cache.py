@@ -43,8 +43,8 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file. A note in the cache folder saves computing it again.
 
     The note is valid as long as the file has the same size, inode, device and times of change. It is not written while
-    these times are so recent that a later change might not alter them. Raises ZkitError for a file that
-    is missing or may not be read, and for one that changes while it is read.
+    these times are so recent that a later change might not alter them. Raises ZkitError for a file that is
+    missing or may not be read, and for one that changes while it is read.
     """
     path = path.resolve()
     note = folder() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"

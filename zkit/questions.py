@@ -267,7 +267,7 @@ def compute(step: str, values: Mapping[str, int]) -> int:
                 return value(left) * value(right)
             case ast.Name(id) if id in values:
                 return values[id]
-            case ast.Constant(int(n)):
+            case ast.Constant(int(n)) if not isinstance(n, bool):
                 return n
         raise ZkitError(
             f"the step {step[:40]!r} is no sum, difference or product of {', '.join(values)} and whole numbers"

@@ -31,8 +31,9 @@ def log_odds(
 
     With `arms`, lists of edits, one such dictionary for each. One forward pass scores all points of all axes. Edits in
     force apply; the text counts as generated. A point is scored by the first tokens of the two poles' wordings, those
-    they share left out; a point where a pole has no first token of its own is left out. Raises ZkitError if that leaves
-    an axis without points in a text, or if the tokenizer does not begin a token where a choice begins.
+    they share left out; a point where a pole has no first token of its own is left out. Raises ZkitError for a topic
+    without points, if that leaves an axis without points in a text, and if the tokenizer does not begin a token where
+    a choice begins.
     """
     axes = list(dict.fromkeys(point.axis for topic in given for point in topic.points))
     first = FirstTokens(model)
@@ -60,17 +61,17 @@ def log_odds(
 
 def _choices(first: FirstTokens, topic: Topic, axes: Sequence[str]) -> list[tuple[str, int, list[int], list[int]]]:
     """The choice points of a topic: axis, tokens before it, first tokens of the low and of the high pole alone."""
+    if not topic.points:
+        raise ZkitError(
+            f"the topic {topic.name!r} has no choices of style to measure; give its text and points, as zkit.questions "
+            "describes them"
+        )
     at = first.positions(topic)
     found = []
     for point in topic.points:
         low, high = ({first.of(o, point.offset == 0) for o in pole} for pole in (point.low, point.high))
         if low - high and high - low:
             found.append((point.axis, at[point.offset], sorted(low - high), sorted(high - low)))
-    if not topic.points:
-        raise ZkitError(
-            f"the topic {topic.name!r} has no choices of style to measure; give its text and points, as zkit.questions "
-            "describes them"
-        )
     for axis in axes:
         if all(point[0] != axis for point in found):
             raise ZkitError(

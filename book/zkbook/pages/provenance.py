@@ -196,7 +196,8 @@ def cached_weights() -> Weights:
 
 
 def _files(module: str) -> list[Path]:
-    """A module's source and its data: files of the same stem, and for a package those of no other module's stem."""
+    """A module's source and its data: files of the same stem, and for a package those of no other module's stem, and
+    for a module those in the folder of its name."""
     top, *rest = module.split(".")
     place = PACKAGES[top].joinpath(*rest)
     package = (place / "__init__.py").is_file()
@@ -206,6 +207,8 @@ def _files(module: str) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix not in (".pyc", ".py"))
     modules = {file.stem for file in folder.glob("*.py")}
     own = [file for file in files if file.stem == stem or (package and file.stem not in modules)]
+    if not package and place.is_dir():
+        own += sorted(file for file in place.iterdir() if file.is_file())
     return [folder / f"{stem}.py", *own]
 
 
